@@ -1,0 +1,190 @@
+"""Elimination orders against SuiteSparse AMD: fill of L + U, and time.
+
+    python -m benchmarks.ordering [--repeats 5] [name ...]
+
+Both order each strongly connected component by itself; entries and times are sums over them. AMD
+comes from the Debian package libamd2 (any libamd that the loader finds), called through ctypes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import ctypes.util
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasic_mpi import _core
+from phasic_mpi.models import build_model
+from phasic_mpi.scc import SccBlock, condense
+
+Blocks = Sequence[SccBlock]
+Order = NDArray[np.int32]
+Job = Callable[[], Order]  # orders one block; all that is not ordering was done before
+
+
+def block_of(n: int, source: NDArray[np.int64], target: NDArray[np.int64]) -> SccBlock:
+    """The block with these edges; repeated ones count once, self-loops not at all."""
+    edge = np.unique((source * n + target)[source != target])
+    row_ptr = np.concatenate([[0], np.cumsum(np.bincount(edge // n, minlength=n))])
+    return SccBlock.build(row_ptr, edge % n)
+
+
+def lattice(state: NDArray[np.int64], moves: Sequence[Sequence[int]]) -> SccBlock:
+    """States ``int64[n, d]`` >= 0, joined by every move that ends in another one of them."""
+    size = state.max(axis=0) + 2
+    number = np.full(size, -1)
+    number[tuple(state.T)] = np.arange(len(state))
+    target = np.stack([number[tuple((state + move).T % size[:, None])] for move in moves])
+    move, source = np.nonzero(target >= 0)
+    return block_of(len(state), source, target[move, source])
+
+
+def grid(*sizes: int) -> NDArray[np.int64]:
+    """All integer points ``0 <= x_i < sizes[i]``."""
+    return np.stack([axis.ravel() for axis in np.indices(sizes)], axis=1)
+
+
+def model(name: str, **settings: int) -> Blocks:
+    """All blocks of a bundled model, once for each place where they occur."""
+    condensation = condense(build_model(name, **settings))
+    return [condensation.distinct[index] for index in condensation.block_pattern if index >= 0]
+
+
+def largest(blocks: Blocks) -> Blocks:
+    """The block with the most vertices."""
+    return [max(blocks, key=lambda block: block.n_vertices)]
+
+
+def sis_two_types(size: int) -> Blocks:
+    """Infected of two types, up to ``size`` of each, without the state where all are healthy."""
+    return [lattice(grid(size + 1, size + 1)[1:], [(1, 0), (-1, 0), (0, 1), (0, -1)])]
+
+
+def sirs_two_groups(size: int) -> Blocks:
+    """Susceptible and infected of two groups of ``size``; immunity wanes; someone is infected."""
+    state = grid(*[size + 1] * 4)
+    possible = (state[:, :2].sum(1) <= size) & (state[:, 2:].sum(1) <= size)
+    infected = state[:, 1] + state[:, 3] > 0
+    moves = [(-1, 1), (0, -1), (1, 0)]
+    first, second = [(*move, 0, 0) for move in moves], [(0, 0, *move) for move in moves]
+    return [lattice(state[possible & infected], first + second)]
+
+
+def random_sccs(n_blocks: int, size: int, seed: int = 1) -> Blocks:
+    """A ring through all vertices and two more random edges for each."""
+    rng = np.random.default_rng(seed)
+    blocks = []
+    for _ in range(n_blocks):
+        ring = rng.permutation(size)
+        extra = rng.integers(0, size, (2, 2 * size))
+        source, target = np.concatenate([[ring, np.roll(ring, -1)], extra], axis=1)
+        blocks.append(block_of(size, source, target))
+    return blocks
+
+
+CASES: dict[str, Callable[[], Blocks]] = {
+    "coal2_100": lambda: model("structured-coalescent", n=100, islands=2),
+    "coal3_48": lambda: model("structured-coalescent", n=48, islands=3),
+    "coal3_48 largest": lambda: largest(model("structured-coalescent", n=48, islands=3)),
+    "coal4_25": lambda: model("structured-coalescent", n=25, islands=4),
+    "coal4_45": lambda: model("structured-coalescent", n=45, islands=4),
+    "coal4_45 largest": lambda: largest(model("structured-coalescent", n=45, islands=4)),
+    "tandem_45": lambda: model("tandem-queue", capacity=45),
+    "tandem_141": lambda: model("tandem-queue", capacity=141),
+    "tandem_447": lambda: model("tandem-queue", capacity=447),
+    "sis2_141": lambda: sis_two_types(141),
+    "sirs2_15": lambda: sirs_two_groups(15),
+    "random_50x40": lambda: random_sccs(50, 40),
+    "chain_1000000": lambda: [lattice(grid(1_000_000), [(1,), (-1,)])],
+}
+
+
+def load_amd() -> Callable[[SccBlock], Job]:
+    """Returns what makes jobs for SuiteSparse's ``amd_order`` with its default settings."""
+    path = ctypes.util.find_library("amd")
+    if path is None:
+        sys.exit("SuiteSparse AMD was not found. Install it: apt-get install libamd2")
+    amd_order = ctypes.CDLL(path).amd_order
+    pointer = ctypes.POINTER(ctypes.c_int32)
+    amd_order.argtypes = [ctypes.c_int32, *[pointer] * 3, *[ctypes.c_void_p] * 2]
+
+    def job(block: SccBlock) -> Job:
+        n, row_ptr = block.n_vertices, block.row_ptr.astype(np.int32)
+        order = np.empty(n, dtype=np.int32)
+        arrays = [array.ctypes.data_as(pointer) for array in (row_ptr, block.col, order)]
+
+        def run() -> Order:
+            status = amd_order(n, *arrays, None, None)
+            if status != 0:
+                sys.exit(f"amd_order returned {status} for a block of {n} vertices")
+            return order
+
+        return run
+
+    return job
+
+
+def our_job(block: SccBlock) -> Job:
+    """The order that recording uses."""
+    return partial(_core.minimum_degree_order, block.row_ptr, block.col)
+
+
+def n_entries(block: SccBlock, order: Order) -> int:
+    """Entries of L + U under ``order``, the diagonal counted once."""
+    col: NDArray[np.int32] = _core.symbolic_lu(block.row_ptr, block.col, order)[2]
+    return block.n_vertices + col.size
+
+
+def seconds(jobs: Sequence[Job]) -> float:
+    """Wall time of all jobs, one after the other."""
+    begin = time.perf_counter()
+    for job in jobs:
+        job()
+    return time.perf_counter() - begin
+
+
+def compare(name: str, blocks: Blocks, amd_job: Callable[[SccBlock], Job], repeats: int) -> str:
+    """One line of the table. Passes take turns, so that drift of the machine hits both."""
+    both = [[make(block) for block in blocks] for make in (our_job, amd_job)]
+    times = [[seconds(jobs) for jobs in both] for _ in range(repeats)]
+    our_time, amd_time = (median(column) for column in zip(*times, strict=True))
+    our_entries, amd_entries = (
+        sum(n_entries(block, job()) for block, job in zip(blocks, jobs, strict=True))
+        for jobs in both
+    )
+    n_vertices = sum(block.n_vertices for block in blocks)
+    n_edges = sum(block.n_edges for block in blocks)
+    return (
+        f"{name:18}{n_vertices:10,}{n_edges:11,}"
+        f"{our_entries:14,}{amd_entries:14,}{our_entries / amd_entries:7.3f}"
+        f"{our_time:10.4f}{amd_time:10.4f}{our_time / amd_time:7.2f}"
+    )
+
+
+def main() -> None:
+    """Prints the table, a line as soon as it is known."""
+    parser = argparse.ArgumentParser(description="Elimination orders against SuiteSparse AMD")
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(CASES))
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    unknown = set(options.names) - set(CASES)
+    if unknown or options.repeats < 1:
+        parser.error(f"unknown names {sorted(unknown)} or fewer than one repeat")
+    amd_job = load_amd()
+    print(
+        f"{'graph':18}{'vertices':>10}{'edges':>11}"
+        f"{'nnz(L+U)':>14}{'AMD':>14}{'ratio':>7}{'seconds':>10}{'AMD':>10}{'ratio':>7}"
+    )
+    for name in options.names or CASES:
+        print(compare(name, CASES[name](), amd_job, options.repeats), flush=True)
+
+
+if __name__ == "__main__":
+    main()

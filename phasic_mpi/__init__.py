@@ -1,0 +1,65 @@
+"""Parallel recording of elimination traces for phase-type distributions, and their replay.
+
+Importing the package starts no MPI, imports no JAX and changes no environment variable.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from phasic_mpi.evaluate import Replay, expected_rewards, expected_visits, moments
+    from phasic_mpi.graph import PhaseTypeGraph
+    from phasic_mpi.graph_io import load_graph, save_graph
+    from phasic_mpi.models import build_model
+    from phasic_mpi.pipeline import record_trace
+    from phasic_mpi.trace import BlockTrace, EliminationTrace
+    from phasic_mpi.trace_io import load_trace, save_trace
+
+__all__ = [
+    "BlockTrace",
+    "EliminationTrace",
+    "PhaseTypeGraph",
+    "Replay",
+    "__version__",
+    "build_model",
+    "expected_rewards",
+    "expected_visits",
+    "load_graph",
+    "load_trace",
+    "moments",
+    "record_trace",
+    "save_graph",
+    "save_trace",
+]
+
+__version__ = version("phasic_mpi")
+
+# Each name is imported when it is first used: `python -m phasic_mpi --help` needs none of them.
+_MODULE_OF = {
+    "BlockTrace": "trace",
+    "EliminationTrace": "trace",
+    "PhaseTypeGraph": "graph",
+    "Replay": "evaluate",
+    "build_model": "models",
+    "expected_rewards": "evaluate",
+    "expected_visits": "evaluate",
+    "load_graph": "graph_io",
+    "load_trace": "trace_io",
+    "moments": "evaluate",
+    "record_trace": "pipeline",
+    "save_graph": "graph_io",
+    "save_trace": "trace_io",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

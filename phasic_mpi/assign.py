@@ -1,0 +1,196 @@
+"""Plans which rank records, and which rank fetches, each distinct block."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from phasic_mpi.errors import StoreError
+from phasic_mpi.scc import SccBlock
+
+# Blocks of fewer vertices travel together: one message each would cost more than their recording.
+MIN_SIZE = 50
+
+# One round of Scatterv or Gatherv moves at most this many bytes over all ranks.
+ROUND_BYTES = 1 << 30
+
+# Text of one edge in a payload, "[123456,123457,1]," at most; and what surrounds the edges.
+_EDGE_BYTES = 28
+_BLOCK_BYTES = 512
+
+# A trace holds a 4-byte column per entry of L and U; fill is guessed from the estimated cost.
+_TRACE_BYTES_PER_COST = 4
+
+Rounds = tuple[tuple[tuple[int, ...], ...], ...]
+
+Name = TypeVar("Name", int, str)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Who does what; blocks are named by their index in ``Condensation.distinct``.
+
+    Attributes:
+        record: Per rank, the blocks it records.
+        fetch: Per rank, the keys of the blocks it reads from its cache.
+        scatter: Rounds that send the blocks to record: per round, per rank, blocks.
+        gather: Rounds that bring traces to rank 0: per round, per rank, keys.
+        loads: Per rank, the estimated cost of what it records.
+    """
+
+    record: tuple[tuple[int, ...], ...]
+    fetch: tuple[tuple[str, ...], ...]
+    scatter: Rounds
+    gather: tuple[tuple[tuple[str, ...], ...], ...]
+    loads: tuple[float, ...]
+
+    @property
+    def balance(self) -> float:
+        """Largest by mean load: 1 is even; 1 too if there is nothing to record."""
+        mean = sum(self.loads) / len(self.loads)
+        return max(self.loads) / mean if mean > 0 else 1.0
+
+
+def estimated_cost(n_vertices: int, n_edges: int) -> float:
+    """Estimated entries of L and U, to which recording time is proportional.
+
+    ``m (2 + n^(1/3))``: minimum degree fills a lattice of two dimensions to about ``m n^0.25``, of
+    three to ``m n^0.38``; graphs of both kinds are met within a factor of four.
+    """
+    return float(n_edges * (2.0 + np.cbrt(n_vertices)))
+
+
+def plan(
+    blocks: Sequence[SccBlock],
+    held: Sequence[Mapping[str, str]],
+    *,
+    min_size: int = MIN_SIZE,
+    round_bytes: int = ROUND_BYTES,
+) -> Assignment:
+    """Deals out the distinct blocks by longest processing time (Graham 1969).
+
+    Held blocks stay with a holder, the one that has fewest so far. Deterministic.
+
+    Args:
+        blocks: The distinct blocks of the graph.
+        held: Per rank, the check of each key in its cache.
+        min_size: Blocks of fewer vertices share units of at least this many vertices.
+        round_bytes: Bytes that one round may move; a single block may exceed it, alone.
+
+    Raises:
+        StoreError: A cache holds a key of the graph with another check.
+    """
+    fetch, missing = _split_held(blocks, held)
+    record, loads = _deal(_units(blocks, missing, min_size), len(held))
+    sizes = [_BLOCK_BYTES + _EDGE_BYTES * block.n_edges for block in blocks]
+    costs = {
+        block.key: _TRACE_BYTES_PER_COST * int(estimated_cost(block.n_vertices, block.n_edges))
+        for block in blocks
+    }
+    keys = [
+        [*fetch[rank], *(blocks[index].key for index in record[rank])] for rank in range(len(held))
+    ]
+    return Assignment(
+        record=tuple(map(tuple, record)),
+        fetch=tuple(map(tuple, fetch)),
+        scatter=_rounds(record, dict(enumerate(sizes)), round_bytes),
+        gather=_rounds(keys, costs, round_bytes),
+        loads=tuple(loads),
+    )
+
+
+def _split_held(
+    blocks: Sequence[SccBlock], held: Sequence[Mapping[str, str]]
+) -> tuple[list[list[str]], list[int]]:
+    fetch: list[list[str]] = [[] for _ in held]
+    missing = []
+    for index, block in enumerate(blocks):
+        holders = [rank for rank, keys in enumerate(held) if block.key in keys]
+        for rank in holders:
+            _require_same(block, held[rank][block.key], rank)
+        if holders:
+            fetch[min(holders, key=lambda rank: (len(fetch[rank]), rank))].append(block.key)
+        else:
+            missing.append(index)
+    return fetch, missing
+
+
+def _require_same(block: SccBlock, check: str, rank: int) -> None:
+    if check != block.check:
+        raise StoreError(
+            "A cache holds another block under the same key",
+            problem=f"expected the check {block.check}, got {check}",
+            context={
+                "rank": rank,
+                "block": block.key,
+                "n_vertices": block.n_vertices,
+                "n_edges": block.n_edges,
+            },
+            resolution="remove the entry (python -m phasic_mpi cache verify DIR finds it) and run "
+            "again; two patterns with one SHA-256 would be a discovery",
+        )
+
+
+def _units(
+    blocks: Sequence[SccBlock], missing: Iterable[int], min_size: int
+) -> list[tuple[float, list[int]]]:
+    """Units of work with their cost: single blocks, or several small ones together."""
+    units = []
+    small: list[int] = []
+    n_small = 0
+    for index in missing:
+        if blocks[index].n_vertices >= min_size:
+            units.append([index])
+            continue
+        small.append(index)
+        n_small += blocks[index].n_vertices
+        if n_small >= min_size:
+            units.append(small)
+            small, n_small = [], 0
+    if small:
+        units.append(small)
+    return [
+        (sum(estimated_cost(blocks[i].n_vertices, blocks[i].n_edges) for i in unit), unit)
+        for unit in units
+    ]
+
+
+def _deal(
+    units: list[tuple[float, list[int]]], n_ranks: int
+) -> tuple[list[list[int]], list[float]]:
+    """Gives each unit, dearest first, to the rank with the least load."""
+    record: list[list[int]] = [[] for _ in range(n_ranks)]
+    # Of equal loads the last rank comes first: rank 0 has the serial stages to do as well.
+    queue = [(0.0, -rank) for rank in range(n_ranks)]
+    heapq.heapify(queue)
+    for cost, unit in sorted(units, key=lambda entry: (-entry[0], entry[1])):
+        load, negative = queue[0]
+        heapq.heapreplace(queue, (load + cost, negative))
+        record[-negative].extend(unit)
+    loads = [0.0] * n_ranks
+    for load, negative in queue:
+        loads[-negative] = load
+    return record, loads
+
+
+def _rounds(
+    dealt: Sequence[Sequence[Name]], sizes: Mapping[Name, int], limit: int
+) -> tuple[tuple[tuple[Name, ...], ...], ...]:
+    """Cuts what each rank gets into rounds of at most ``limit`` bytes over all ranks."""
+    rounds: list[list[list[Name]]] = []
+    spent = limit
+    for position in range(max(map(len, dealt), default=0)):
+        for rank, names in enumerate(dealt):
+            if position >= len(names):
+                continue
+            size = sizes[names[position]]
+            if spent + size > limit or not rounds:
+                rounds.append([[] for _ in dealt])
+                spent = 0
+            rounds[-1][rank].append(names[position])
+            spent += size
+    return tuple(tuple(tuple(names) for names in per_rank) for per_rank in rounds)

@@ -1,0 +1,90 @@
+"""What this process is given by its environment: the only module that reads or sets variables."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from phasic_mpi import _core
+from phasic_mpi.errors import ConfigError
+
+# Variables in which launchers state the number of processes they started. SLURM_NTASKS is not one:
+# the batch script itself has it too.
+_LAUNCHER_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+
+# Libraries that must be the same on every rank, because ranks exchange what they make.
+_SHARED_LIBRARIES = ("phasic_mpi", "numpy", "h5py", "msgspec", "orjson", "mpi4py", "jax")
+
+_THREAD_VARIABLES = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def launcher_size() -> tuple[str, int] | None:
+    """Variable and number of processes that the launcher says it started; None without one."""
+    for name in _LAUNCHER_SIZES:
+        text = os.environ.get(name, "")
+        if text.isdigit():
+            return name, int(text)
+    return None
+
+
+def default_cache_dir() -> Path:
+    """Directory of the caches if none is given, by the XDG base directory specification."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "phasic_mpi"
+
+
+def code_facts() -> dict[str, str]:
+    """Versions and checksums that must agree on all ranks."""
+    facts = {name: _version(name) for name in _SHARED_LIBRARIES}
+    facts["python"] = platform.python_version()
+    facts["compiled core"] = core_checksum()
+    return facts
+
+
+def core_checksum() -> str:
+    """First 16 digits of the SHA-256 of the compiled module."""
+    return hashlib.sha256(Path(_core.__file__).read_bytes()).hexdigest()[:16]
+
+
+def threads_per_rank(local_size: int) -> int:
+    """Threads that one of ``local_size`` ranks on this host may use.
+
+    ``NPROC`` if it is set. Otherwise the cores in the affinity mask, shared between the ranks of the
+    host, unless the launcher has pinned this rank to fewer cores than the host has.
+
+    Raises:
+        ConfigError: ``NPROC`` is not a positive integer.
+    """
+    given = os.environ.get("NPROC")
+    if given is not None:
+        if not given.isdigit() or int(given) < 1:
+            raise ConfigError(
+                "The number of threads cannot be read",
+                problem=f"expected the variable NPROC to be a positive integer, got {given!r}",
+                resolution="correct or unset NPROC",
+            )
+        return int(given)
+    cores = len(os.sched_getaffinity(0))
+    is_pinned = cores < (os.cpu_count() or 1)
+    return cores if is_pinned else max(1, cores // local_size)
+
+
+def prepare_threads(n_threads: int) -> None:
+    """Tells JAX and the numeric libraries how many threads they may start.
+
+    Call before the first import of JAX: it starts 14 threads per rank by default. Variables that
+    are set stay as they are.
+    """
+    for name in _THREAD_VARIABLES:
+        os.environ.setdefault(name, str(n_threads))
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,107 @@
+"""The errors phasic_mpi raises: one root, each also the built-in type that callers expect.
+
+Every message has four parts, so that it can be acted on without reading the code: what failed, why
+(expected and actual), the context (rank, block, sizes, path) and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class PhasicMpiError(Exception):
+    """Root of all errors raised on purpose by this package.
+
+    Args:
+        what: What failed, in one line without a full stop.
+        problem: Why it failed, with the expected and the actual value.
+        context: Where it failed: names and values such as ``{"rank": 3, "block": "4f1c09ab"}``.
+        resolution: What the reader can do about it.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        problem: str,
+        context: Mapping[str, object] | None = None,
+        resolution: str,
+    ) -> None:
+        self.what = what
+        self.problem = problem
+        self.context = dict(context or {})
+        self.resolution = resolution
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        lines = [self.what, f"  Problem: {self.problem}"]
+        if self.context:
+            facts = ", ".join(f"{name}={value}" for name, value in self.context.items())
+            lines.append(f"  Context: {facts}")
+        lines.append(f"  Resolution: {self.resolution}")
+        return "\n".join(lines)
+
+
+class ConfigError(PhasicMpiError, ValueError):
+    """An option or a setting that cannot be followed."""
+
+
+class EnvironmentMismatchError(ConfigError, RuntimeError):
+    """This machine, launcher or set of ranks cannot do what was asked."""
+
+
+class MissingDependencyError(ConfigError, ImportError):
+    """A library that the request needs is not installed or does not load."""
+
+
+class GraphError(PhasicMpiError, ValueError):
+    """A graph that is malformed or does not describe a phase-type distribution."""
+
+
+class GraphIndexError(GraphError, RuntimeError):
+    """An edge that refers to a vertex the graph does not have."""
+
+
+class EvaluationError(PhasicMpiError, ValueError):
+    """Parameters or rewards at which a trace cannot be evaluated."""
+
+
+class PayloadError(PhasicMpiError, ValueError):
+    """A message between ranks that is not what was sent."""
+
+
+class RecordError(PhasicMpiError, RuntimeError):
+    """A block that could not be recorded."""
+
+
+class RecordingCancelledError(RecordError):
+    """Recording stopped because another rank failed or the user asked for it."""
+
+
+class StoreError(PhasicMpiError, RuntimeError):
+    """A file whose content is damaged, of another kind, or contradicts what is known."""
+
+
+class StoreAccessError(StoreError, PermissionError):
+    """A cache directory or file that cannot be created, or that others may write."""
+
+
+class StageError(PhasicMpiError, RuntimeError):
+    """A stage of the run failed on at least one rank; equal on every rank.
+
+    Attributes:
+        stage: Name of the stage.
+        reports: One text for each failing rank: rank, host, error type, message and traceback.
+    """
+
+    def __init__(self, stage: str, reports: Mapping[int, str], *, n_ranks: int) -> None:
+        self.stage = stage
+        self.reports = dict(reports)
+        failing = ", ".join(str(rank) for rank in sorted(reports))
+        super().__init__(
+            f"Stage '{stage}' failed on {len(reports)} of {n_ranks} ranks",
+            problem="\n".join(self.reports[rank] for rank in sorted(reports)),
+            context={"stage": stage, "failing ranks": failing},
+            resolution="mend what the first report names and run again; what was cached before "
+            "the failure is not recorded again",
+        )

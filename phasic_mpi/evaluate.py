@@ -1,0 +1,236 @@
+"""Replays a trace at given parameters through the compiled core."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from phasic_mpi import _core
+from phasic_mpi.errors import EvaluationError
+from phasic_mpi.trace import EliminationTrace
+
+# Rounding in a sum of initial probabilities must not make them illegal.
+_MASS_TOLERANCE = 1e-9
+
+
+class _AtTheta(NamedTuple):
+    """A trace at one theta: its factorisation and its initial distribution."""
+
+    factor: _core.Factor
+    alpha: NDArray[np.float64]  # float64[n_transient]
+
+
+class Replay:
+    """A trace made ready for evaluation: its pattern is checked once and shared by all theta.
+
+    Args:
+        trace: The trace to replay.
+    """
+
+    def __init__(self, trace: EliminationTrace) -> None:
+        self.trace = trace
+        self._position = trace.position()
+        self._core = trace.core()
+
+    def moments(
+        self, theta: ArrayLike, n_moments: int, rewards: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
+        """Raw moments of the reward accumulated until absorption.
+
+        ``E[Y^k] = k! alpha (M^-1 R)^k 1`` (van Loan 1978; Bladt and Nielsen 2017, section 8).
+
+        Args:
+            theta: ``float64[n_theta, n_parameters]``, or one row of it.
+            n_moments: Highest moment, at least 1.
+            rewards: ``float64[n_vertices]``, reward per unit of time; 1 everywhere (the time to
+                absorption) if not given.
+
+        Returns:
+            ``float64[n_theta, n_moments]``: row ``i``, column ``k - 1`` is the ``k``-th moment at
+            ``theta[i]``.
+
+        Raises:
+            EvaluationError: Theta or rewards of a wrong shape or not finite; an edge whose weight
+                is negative or not finite; vertices that cannot be left at this theta.
+        """
+        if n_moments < 1:
+            raise EvaluationError(
+                "Moments cannot be computed",
+                problem=f"expected n_moments of at least 1, got {n_moments}",
+                resolution="ask for moments 1 to n_moments",
+            )
+        rows = self._theta_rows(theta)
+        reward = self._rewards(rewards)
+        out = np.empty((rows.shape[0], n_moments))
+        for index, row in enumerate(rows):
+            factor, alpha = self._at(row)
+            solution = np.ones(self.trace.n_transient)
+            for power in range(1, n_moments + 1):
+                # The factorial goes in step by step, so that no intermediate is k! too small.
+                solution = power * (reward * solution)
+                factor.solve(solution)
+                out[index, power - 1] = _sum_of_products(alpha, solution)
+        return out
+
+    def expected_rewards(
+        self, theta: ArrayLike, rewards: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
+        """Expected reward until absorption from every vertex; ``float64[n_vertices]``.
+
+        Zero at absorbing vertices; the starting vertex holds the mean over the initial
+        distribution. Arguments and errors as in :meth:`moments`, for one theta.
+        """
+        (row,) = self._theta_rows(theta)
+        factor, alpha = self._at(row)
+        solution = self._rewards(rewards)
+        factor.solve(solution)
+        out = np.zeros(self.trace.n_vertices)
+        out[self.trace.vertex] = solution
+        out[0] = _sum_of_products(alpha, solution)
+        return out
+
+    def expected_visits(self, theta: ArrayLike) -> NDArray[np.float64]:
+        """Expected time spent in every vertex before absorption; ``float64[n_vertices]``.
+
+        One transposed solve: ``alpha M^-1``. Arguments and errors as in :meth:`moments`, for one
+        theta.
+        """
+        (row,) = self._theta_rows(theta)
+        factor, solution = self._at(row)
+        factor.solve(solution, transpose=True)
+        out = np.zeros(self.trace.n_vertices)
+        out[self.trace.vertex] = solution
+        return out
+
+    def _theta_rows(self, theta: ArrayLike) -> NDArray[np.float64]:
+        rows = np.atleast_2d(np.asarray(theta, dtype=np.float64))
+        if rows.ndim != 2 or rows.shape[1] != self.trace.n_parameters:
+            raise EvaluationError(
+                "Trace cannot be evaluated",
+                problem=f"expected theta of shape (n_theta, {self.trace.n_parameters}), "
+                f"got {np.shape(theta)}",
+                context={"n_parameters": self.trace.n_parameters},
+                resolution="give one number per parameter of the graph",
+            )
+        if not np.isfinite(rows).all():
+            index = int(np.argmin(np.isfinite(rows).all(axis=1)))
+            raise EvaluationError(
+                "Trace cannot be evaluated",
+                problem=f"expected finite parameters, got theta = {rows[index].tolist()}",
+                context={"row of theta": index},
+                resolution="give finite parameters",
+            )
+        return rows
+
+    def _rewards(self, rewards: ArrayLike | None) -> NDArray[np.float64]:
+        """Rewards by position; a fresh array."""
+        if rewards is None:
+            return np.ones(self.trace.n_transient)
+        array = np.asarray(rewards, dtype=np.float64)
+        if array.shape != (self.trace.n_vertices,):
+            raise EvaluationError(
+                "Rewards do not fit the graph",
+                problem=f"expected shape ({self.trace.n_vertices},), got {array.shape}",
+                context={"n_vertices": self.trace.n_vertices},
+                resolution="give one reward for each vertex, the starting and the absorbing ones "
+                "included (theirs are not used)",
+            )
+        if not np.isfinite(array).all():
+            vertex = int(np.argmin(np.isfinite(array)))
+            raise EvaluationError(
+                "Rewards do not fit the graph",
+                problem=f"expected finite rewards, got {array[vertex]} at vertex {vertex}",
+                resolution="give finite rewards",
+            )
+        return array[self.trace.vertex]
+
+    def _at(self, theta: NDArray[np.float64]) -> _AtTheta:
+        trace = self.trace
+        weight = np.concatenate([trace.constant, _linear(trace.coefficient, theta)])
+        self._require_rates(weight, theta)
+        values = np.bincount(trace.edge_slot, weights=weight, minlength=trace.n_slots)
+        factor = _core.Factor(self._core, values)
+        if factor.failed >= 0:
+            vertex = int(trace.vertex[factor.failed])
+            raise EvaluationError(
+                "Trace cannot be evaluated",
+                problem=f"expected a positive finite rate out of vertex {vertex} (state "
+                f"{trace.states[vertex].tolist()}), directly or through the vertices eliminated "
+                "before it, but absorption cannot be reached or the rates overflow",
+                context={"theta": theta.tolist()},
+                resolution="use parameters at which every vertex can be left for absorption",
+            )
+        return _AtTheta(factor, self._alpha(theta))
+
+    def _alpha(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        trace = self.trace
+        mass = np.concatenate([trace.start_constant, _linear(trace.start_coefficient, theta)])
+        total = float(mass.sum())
+        if not np.isfinite(mass).all() or (mass < 0).any() or total > 1 + _MASS_TOLERANCE:
+            raise EvaluationError(
+                "Trace cannot be evaluated",
+                problem="expected initial probabilities of at least 0 with a sum of at most 1, got "
+                f"a smallest of {mass.min()} and a sum of {total}",
+                context={"theta": theta.tolist()},
+                resolution="use parameters at which the start is a probability distribution",
+            )
+        position = self._position[trace.start_vertex]
+        transient = position >= 0
+        return np.bincount(
+            position[transient], weights=mass[transient], minlength=trace.n_transient
+        )
+
+    def _require_rates(self, weight: NDArray[np.float64], theta: NDArray[np.float64]) -> None:
+        legal = np.isfinite(weight) & (weight >= 0)
+        if legal.all():
+            return
+        edge = int(np.argmin(legal))
+        source, target = int(self.trace.edge_source[edge]), int(self.trace.edge_target[edge])
+        raise EvaluationError(
+            "Trace cannot be evaluated",
+            problem=f"expected a finite weight of at least 0 on edge {source} -> {target}, got "
+            f"{weight[edge]}",
+            context={
+                "from state": self.trace.states[source].tolist(),
+                "to state": self.trace.states[target].tolist(),
+                "theta": theta.tolist(),
+                "illegal edges": int((~legal).sum()),
+            },
+            resolution="use parameters at which every edge has a rate",
+        )
+
+
+def moments(
+    trace: EliminationTrace, theta: ArrayLike, n_moments: int, rewards: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Raw moments 1 to ``n_moments`` of a trace; see :meth:`Replay.moments`."""
+    return Replay(trace).moments(theta, n_moments, rewards)
+
+
+def expected_rewards(
+    trace: EliminationTrace, theta: ArrayLike, rewards: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Expected reward from every vertex; see :meth:`Replay.expected_rewards`."""
+    return Replay(trace).expected_rewards(theta, rewards)
+
+
+def expected_visits(trace: EliminationTrace, theta: ArrayLike) -> NDArray[np.float64]:
+    """Expected time spent in every vertex; see :meth:`Replay.expected_visits`."""
+    return Replay(trace).expected_visits(theta)
+
+
+def _linear(
+    coefficient: NDArray[np.float64], theta: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """``coefficient @ theta`` with one order of additions everywhere; BLAS promises none."""
+    total = np.zeros(coefficient.shape[0])
+    for column, parameter in zip(coefficient.T, theta, strict=True):
+        total += column * parameter
+    return total
+
+
+def _sum_of_products(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """``a @ b`` with one order of additions everywhere."""
+    return float(np.sum(a * b))

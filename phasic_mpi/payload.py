@@ -1,0 +1,223 @@
+"""What ranks send each other: blocks as JSON, traces as flat binary, each with its digest.
+
+A block's payload is a whole phase-type graph in the JSON schema of graph files, so anything that reads
+such graphs reads it: vertex 0 starts, vertices 1 to n are the block, vertex n + 1 absorbs. Weights are
+all 1: only the pattern of the edges means something.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NoReturn
+
+import msgspec
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from phasic_mpi.errors import GraphError, PayloadError
+from phasic_mpi.scc import SccBlock
+from phasic_mpi.trace import BlockTrace
+
+_DIGEST_BYTES = 32
+_LENGTH = np.dtype("<i8")
+
+_TRACE_HEADER = 3  # n_vertices, n_edges, n_entries
+_KEY_BYTES, _CHECK_BYTES = 32, 16
+
+
+class _Payload(msgspec.Struct, forbid_unknown_fields=True):
+    """Fields of a payload, in the order in which they are written."""
+
+    n_vertices: int
+    state_length: int
+    param_length: int
+    states: list[tuple[()]]
+    edges: list[tuple[int, int, int]]
+    param_edges: list[tuple[()]]
+    start_edges: list[tuple[int, int]]
+    start_param_edges: list[tuple[()]]
+
+
+_DECODER = msgspec.json.Decoder(_Payload)
+
+
+def encode_block(block: SccBlock) -> bytes:
+    """Returns the payload of a block: a graph in JSON."""
+    n = block.n_vertices
+    edges = np.ones((block.n_edges + 1, 3), dtype=np.int64)
+    edges[:-1, 0] = np.repeat(np.arange(1, n + 1), np.diff(block.row_ptr))
+    edges[:-1, 1] = block.col
+    edges[:-1, 1] += 1
+    edges[-1, :2] = 1, n + 1
+    fields = {
+        "n_vertices": n + 2,
+        "state_length": 0,
+        "param_length": 0,
+        "states": [],
+        "edges": edges,
+        "param_edges": [],
+        "start_edges": [[1, 1]],
+        "start_param_edges": [],
+    }
+    return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def decode_block(text: bytes | memoryview, expected_key: str) -> SccBlock:
+    """Reads a payload back and computes its key again.
+
+    Raises:
+        PayloadError: The text is not such a payload, or it is another block than the key says.
+    """
+    try:
+        fields = _DECODER.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        _refuse(f"not a block in JSON: {exc}", expected_key, len(text))
+    n = fields.n_vertices - 2
+    # Every row takes at least six characters of text, so the arrays are bounded by the message.
+    edges = np.array(fields.edges, dtype=np.int64).reshape(-1, 3)
+    frame = (fields.state_length, fields.param_length, fields.states, fields.start_edges)
+    if (
+        frame != (0, 0, [], [(1, 1)])
+        or fields.param_edges
+        or fields.start_param_edges
+        or not 2 <= n <= len(edges)
+        or (edges[:, 2] != 1).any()
+        or edges[-1].tolist() != [1, n + 1, 1]
+    ):
+        _refuse(
+            "expected unit edges within one block, started at vertex 1 and left from there to an "
+            f"absorbing vertex, got {fields.n_vertices} vertices, {len(edges)} edges, start "
+            f"{fields.start_edges[:3]}",
+            expected_key,
+            len(text),
+        )
+    block = _build(n, edges[:-1, 0] - 1, edges[:-1, 1] - 1, expected_key, len(text))
+    if block.key != expected_key:
+        _refuse(f"its content has the key {block.key}", expected_key, len(text))
+    return block
+
+
+def _build(
+    n: int, source: NDArray[np.int64], target: NDArray[np.int64], key: str, n_bytes: int
+) -> SccBlock:
+    inside = (source >= 0) & (source < n) & (target >= 0) & (target < n)
+    if not inside.all() or (np.diff(source) < 0).any():
+        _refuse(
+            f"expected edges sorted by source between vertices 1..{n}, not so at row "
+            f"{int(np.argmin(inside))}",
+            key,
+            n_bytes,
+        )
+    row_ptr = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=n))])
+    try:
+        return SccBlock.build(row_ptr, target.astype(np.int32))
+    except GraphError as exc:
+        _refuse(exc.problem, key, n_bytes)
+
+
+def _refuse(problem: str, key: str, n_bytes: int) -> NoReturn:
+    raise PayloadError(
+        "A block arrived damaged",
+        problem=problem,
+        context={"block": key, "n_bytes": n_bytes},
+        resolution="run again; if it happens twice, run `python -m phasic_mpi doctor` on all ranks",
+    )
+
+
+def pack_messages(messages: Sequence[bytes | memoryview]) -> bytearray:
+    """Joins messages into one: their number, their lengths and SHA-256 digests, then the bytes."""
+    lengths = np.array([len(messages), *map(len, messages)], dtype=_LENGTH)
+    packed = bytearray(lengths.tobytes())
+    for message in messages:
+        packed += hashlib.sha256(message).digest()
+    for message in messages:
+        packed += message
+    return packed
+
+
+def unpack_messages(packed: memoryview) -> list[memoryview]:
+    """Takes a packed message apart without copying and checks every digest.
+
+    Raises:
+        PayloadError: Lengths do not add up, or a digest differs.
+    """
+    n_messages = int(np.frombuffer(packed[: _LENGTH.itemsize], _LENGTH)[0])
+    table = _LENGTH.itemsize * (1 + n_messages)
+    start = table + _DIGEST_BYTES * n_messages
+    if n_messages < 0 or start > len(packed):
+        _refuse_message(f"a table of {n_messages} messages does not fit {len(packed)} bytes")
+    lengths = np.frombuffer(packed[_LENGTH.itemsize : table], _LENGTH)
+    if (lengths < 0).any() or start + int(lengths.sum()) != len(packed):
+        _refuse_message(
+            f"expected {start + int(lengths.sum())} bytes in {n_messages} messages, got "
+            f"{len(packed)}"
+        )
+    messages = []
+    for index, length in enumerate(lengths.tolist()):
+        message = packed[start : start + length]
+        start += length
+        expected = packed[table + _DIGEST_BYTES * index :][:_DIGEST_BYTES]
+        if hashlib.sha256(message).digest() != expected:
+            _refuse_message(f"message {index} of {n_messages} ({length} bytes) has another SHA-256")
+        messages.append(message)
+    return messages
+
+
+def _refuse_message(problem: str) -> NoReturn:
+    raise PayloadError(
+        "A message between ranks arrived damaged",
+        problem=problem,
+        resolution="run again; if it happens twice, check the network and the memory of the hosts",
+    )
+
+
+def pack_trace(trace: BlockTrace) -> bytes:
+    """Flat binary of a trace: key, check, three counts, then its arrays, little-endian."""
+    header = np.array([trace.n_vertices, trace.n_edges, trace.n_entries], dtype=_LENGTH)
+    return b"".join(
+        [
+            bytes.fromhex(trace.key),
+            bytes.fromhex(trace.check),
+            header.tobytes(),
+            *(
+                np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data
+                for array in (trace.row_ptr, trace.upper_ptr, trace.edge_slot)
+            ),
+            np.ascontiguousarray(trace.order, dtype="<i4").data,
+            np.ascontiguousarray(trace.col, dtype="<i4").data,
+        ]
+    )
+
+
+def unpack_trace(packed: memoryview) -> BlockTrace:
+    """Reads a trace back; its arrays are views of ``packed``.
+
+    Raises:
+        PayloadError: The counts do not add up to the length.
+    """
+    start = _KEY_BYTES + _CHECK_BYTES + _TRACE_HEADER * _LENGTH.itemsize
+    if len(packed) < start:
+        _refuse_message(f"expected at least {start} bytes of a trace, got {len(packed)}")
+    counts = np.frombuffer(packed[_KEY_BYTES + _CHECK_BYTES : start], _LENGTH)
+    n_vertices, n_edges, n_entries = counts.tolist()
+    sizes = [n_vertices + 1, n_vertices, n_edges, n_vertices, n_entries]
+    dtypes = [_LENGTH, _LENGTH, _LENGTH, np.dtype("<i4"), np.dtype("<i4")]
+    n_bytes = start + sum(n * dtype.itemsize for n, dtype in zip(sizes, dtypes, strict=True))
+    if min(sizes) < 0 or n_bytes != len(packed):
+        _refuse_message(f"expected {n_bytes} bytes for counts {counts.tolist()}, got {len(packed)}")
+    arrays = []
+    for n, dtype in zip(sizes, dtypes, strict=True):
+        arrays.append(np.frombuffer(packed[start : start + n * dtype.itemsize], dtype))
+        start += n * dtype.itemsize
+    row_ptr, upper_ptr, edge_slot, order, col = arrays
+    return BlockTrace(
+        key=bytes(packed[:_KEY_BYTES]).hex(),
+        check=bytes(packed[_KEY_BYTES:][:_CHECK_BYTES]).hex(),
+        order=order,
+        row_ptr=row_ptr,
+        upper_ptr=upper_ptr,
+        col=col,
+        edge_slot=edge_slot,
+    )

@@ -1,0 +1,83 @@
+"""What a run did: counts, bytes and seconds, collected while it goes on."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class RunReport:
+    """Facts about one run; complete on rank 0.
+
+    Attributes:
+        n_ranks: Ranks that took part.
+        strategy: How blocks were recorded, and in ``strategy_reason`` why.
+        n_vertices: Vertices of the graph; ``n_edges`` of its edges, ``n_transient`` transient ones.
+        n_self_loops: Self-loops left out; ``n_zero_edges``: edges of weight zero left out.
+        n_blocks: Strongly connected components of transient vertices.
+        n_distinct: Distinct blocks of more than one vertex: those that need a recording.
+        largest_block: Vertices of the largest block.
+        n_cache_hits: Distinct blocks found in a cache; ``n_recorded``: those recorded.
+        n_entries: Off-diagonal entries of L and U over all blocks.
+        n_operations: Scalar operations of one replay of the mean.
+        payload_bytes: Bytes scattered; ``gathered_bytes``: bytes of traces brought to rank 0.
+        trace_bytes: Bytes of the trace in memory; ``file_bytes``: of the file written.
+        n_failed_cache_writes: Segments that could not be written to a cache.
+        balance: Largest by mean planned load of a rank; 1 is even.
+        stage_seconds: Wall-clock seconds of each stage on rank 0.
+        record_seconds: Per rank, seconds spent recording.
+        keep_seconds: Per rank, seconds spent writing the cache.
+        peak_rss_bytes: Per rank, largest resident memory so far.
+    """
+
+    n_ranks: int = 1
+    strategy: str = ""
+    strategy_reason: str = ""
+    n_vertices: int = 0
+    n_edges: int = 0
+    n_transient: int = 0
+    n_self_loops: int = 0
+    n_zero_edges: int = 0
+    n_blocks: int = 0
+    n_distinct: int = 0
+    largest_block: int = 0
+    n_cache_hits: int = 0
+    n_recorded: int = 0
+    n_entries: int = 0
+    n_operations: int = 0
+    payload_bytes: int = 0
+    gathered_bytes: int = 0
+    trace_bytes: int = 0
+    file_bytes: int = 0
+    n_failed_cache_writes: int = 0
+    balance: float = 1.0
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    record_seconds: list[float] = field(default_factory=list)
+    keep_seconds: list[float] = field(default_factory=list)
+    peak_rss_bytes: list[int] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-able types."""
+        return asdict(self)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the time spent inside to ``stage_seconds[name]``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent
+
+
+def peak_rss_bytes() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

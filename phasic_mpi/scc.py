@@ -1,0 +1,276 @@
+"""Cuts a graph into strongly connected components (SCCs) and names each by its content."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasic_mpi import _core
+from phasic_mpi.errors import GraphError
+from phasic_mpi.graph import PhaseTypeGraph
+
+# Part of every content key: a change of what the recorder reads or writes makes new keys.
+BLOCK_SCHEMA = "phasic_mpi.block.1"
+
+_NAMED_VERTICES = 5
+
+
+@dataclass(frozen=True, eq=False)
+class SccBlock:
+    """Internal edge pattern of one strongly connected component, numbered locally.
+
+    A block knows neither weights nor where it sits in the graph, so equal blocks have equal keys
+    and are recorded once. :class:`Condensation` remembers the places.
+
+    Attributes:
+        key: SHA-256 of everything the recorder reads, and nothing else; 64 hexadecimal digits.
+        check: BLAKE2b of the same, 32 hexadecimal digits: a second opinion on every cache hit.
+        row_ptr: ``int64[n_vertices + 1]``, CSR row starts.
+        col: ``int32[n_edges]``, ascending within a row, no diagonal.
+    """
+
+    key: str
+    check: str
+    row_ptr: NDArray[np.int64]
+    col: NDArray[np.int32]
+
+    @classmethod
+    def build(cls, row_ptr: NDArray[np.int64], col: NDArray[np.int32]) -> SccBlock:
+        """Returns the block with these edges; computes its fingerprints.
+
+        Raises:
+            GraphError: The pointers do not ascend from 0 to the number of columns, or a row holds
+                columns that are out of range, repeated, out of order or on the diagonal.
+        """
+        row_ptr = np.ascontiguousarray(row_ptr, dtype=np.int64)
+        col = np.ascontiguousarray(col, dtype=np.int32)
+        _check_pattern(row_ptr, col)
+        return cls(*_fingerprints(row_ptr, col), row_ptr, col)
+
+    @property
+    def n_vertices(self) -> int:
+        """Number of vertices."""
+        return self.row_ptr.size - 1
+
+    @property
+    def n_edges(self) -> int:
+        """Number of distinct internal edges."""
+        return self.col.size
+
+
+@dataclass(frozen=True, eq=False)
+class Condensation:
+    """A graph in block upper triangular form: what goes to the recorder, and where it belongs.
+
+    "Position" counts transient vertices block by block, sources first, ascending within a block.
+    Only live edges count: self-loops and edges whose weight is zero at every theta are left out.
+
+    Attributes:
+        distinct: The distinct blocks of more than one vertex, in the order of first appearance.
+        block_pattern: ``int32[n_blocks]``, index into ``distinct``, -1 for a block of one vertex.
+        block_ptr: ``int64[n_blocks + 1]``, first position of each block.
+        vertex: ``int32[n_transient]``, graph vertex at each position.
+        position: ``int32[n_vertices]``, -1 for the starting and the absorbing vertices.
+        internal_ptr: ``int64[n_blocks + 1]``, first distinct internal edge of each block.
+        off_ptr: ``int64[n_transient + 1]``, CSR of the distinct edges between blocks.
+        off_col: ``int32[n_off]``, position of the target.
+        edge_index: ``int64[n_live]``, live edges of the graph; constant edges are numbered first.
+        edge_place: ``int64[n_live]``: a distinct internal edge; ``n_internal`` + a distinct edge
+            between blocks; or ``n_internal + n_off`` + position of the source, for an edge to an
+            absorbing vertex.
+        n_self_loops: Self-loops left out: they do not change the law of a continuous chain.
+        n_zero_edges: Edges left out because their weight is zero at every theta.
+    """
+
+    distinct: tuple[SccBlock, ...]
+    block_pattern: NDArray[np.int32]
+    block_ptr: NDArray[np.int64]
+    vertex: NDArray[np.int32]
+    position: NDArray[np.int32]
+    internal_ptr: NDArray[np.int64]
+    off_ptr: NDArray[np.int64]
+    off_col: NDArray[np.int32]
+    edge_index: NDArray[np.int64]
+    edge_place: NDArray[np.int64]
+    n_self_loops: int
+    n_zero_edges: int
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of strongly connected components of transient vertices."""
+        return self.block_pattern.size
+
+    @property
+    def n_internal(self) -> int:
+        """Number of distinct edges within blocks."""
+        return int(self.internal_ptr[-1])
+
+    @property
+    def n_off(self) -> int:
+        """Number of distinct edges between blocks."""
+        return self.off_col.size
+
+
+def condense(graph: PhaseTypeGraph) -> Condensation:
+    """Orders the graph so that its matrix is block upper triangular and cuts out the blocks.
+
+    Strongly connected components by Tarjan (1972).
+
+    Raises:
+        GraphError: A vertex whose edges all have weight zero, vertices from which absorption
+            cannot be reached, or a start that reaches no transient and no absorbing vertex.
+    """
+    source = np.concatenate([graph.edge_source, graph.param_source])
+    target = np.concatenate([graph.edge_target, graph.param_target])
+    loop = source == target
+    zero = ~np.concatenate([graph.edge_weight != 0, graph.param_coefficient.any(axis=1)])
+    live = np.flatnonzero(~(loop | zero))
+    _require_exits(graph, source, live)
+    source, target = source[live], target[live]
+    _require_absorption(graph, source, target)
+    _require_start(graph, source)
+    parts = _core.condense(graph.n_vertices, source, target)
+    inner_ptr, inner_col = parts.pop("inner_ptr"), parts.pop("inner_col")
+    distinct, block_pattern = _cut(parts["block_ptr"], inner_ptr, inner_col)
+    n_self_loops, n_zero_edges = int(loop.sum()), int((zero & ~loop).sum())
+    _log_dropped(n_self_loops, n_zero_edges)
+    return Condensation(
+        distinct=distinct,
+        block_pattern=block_pattern,
+        edge_index=live,
+        n_self_loops=n_self_loops,
+        n_zero_edges=n_zero_edges,
+        **parts,
+    )
+
+
+def _cut(
+    block_ptr: NDArray[np.int64], inner_ptr: NDArray[np.int64], inner_col: NDArray[np.int32]
+) -> tuple[tuple[SccBlock, ...], NDArray[np.int32]]:
+    """Cuts out the blocks of more than one vertex and keeps one of each content."""
+    block_pattern = np.full(block_ptr.size - 1, -1, dtype=np.int32)
+    index_of: dict[str, int] = {}
+    distinct: list[SccBlock] = []
+    for block in np.flatnonzero(np.diff(block_ptr) > 1):
+        rows = inner_ptr[block_ptr[block] : block_ptr[block + 1] + 1]
+        row_ptr, col = rows - rows[0], inner_col[rows[0] : rows[-1]]
+        key, check = _fingerprints(row_ptr, col)
+        if key not in index_of:
+            index_of[key] = len(distinct)
+            distinct.append(SccBlock(key, check, row_ptr, col.copy()))
+        block_pattern[block] = index_of[key]
+    return tuple(distinct), block_pattern
+
+
+def _fingerprints(row_ptr: NDArray[np.int64], col: NDArray[np.int32]) -> tuple[str, str]:
+    content = (
+        BLOCK_SCHEMA.encode(),
+        np.array([row_ptr.size - 1, col.size], dtype="<i8").tobytes(),
+        np.ascontiguousarray(row_ptr, dtype="<i8"),
+        np.ascontiguousarray(col, dtype="<i4"),
+    )
+    key, check = hashlib.sha256(), hashlib.blake2b(digest_size=16)
+    for part in content:
+        key.update(part)
+        check.update(part)
+    return key.hexdigest(), check.hexdigest()
+
+
+def _check_pattern(row_ptr: NDArray[np.int64], col: NDArray[np.int32]) -> None:
+    def refuse(problem: str) -> None:
+        raise GraphError(
+            "Block pattern is malformed",
+            problem=problem,
+            context={"n_vertices": row_ptr.size - 1, "n_edges": col.size},
+            resolution="cut blocks out of a graph with condense(), or pass CSR rows as documented",
+        )
+
+    if row_ptr.size == 0 or row_ptr[0] != 0 or row_ptr[-1] != col.size:
+        refuse(f"expected row_ptr from 0 to {col.size}, got {row_ptr[:1]} to {row_ptr[-1:]}")
+    n = row_ptr.size - 1
+    if np.any(np.diff(row_ptr) < 0):
+        refuse(f"row_ptr descends at row {int(np.argmax(np.diff(row_ptr) < 0))}")
+    row = np.repeat(np.arange(n, dtype=np.int64), np.diff(row_ptr))
+    outside = (col < 0) | (col >= n) | (col == row)
+    if outside.any():
+        edge = int(np.argmax(outside))
+        refuse(
+            f"edge {edge}: expected a column in 0..{n - 1} other than its row {row[edge]}, "
+            f"got {col[edge]}"
+        )
+    unordered = (np.diff(col) <= 0) & (np.diff(row) == 0)
+    if unordered.any():
+        edge = int(np.argmax(unordered))
+        refuse(f"row {row[edge]}: column {col[edge + 1]} does not ascend after {col[edge]}")
+
+
+def _require_exits(
+    graph: PhaseTypeGraph, source: NDArray[np.int32], live: NDArray[np.int64]
+) -> None:
+    """A vertex with edges needs one that leads elsewhere with a weight that is not always zero."""
+    has_edges = np.zeros(graph.n_vertices, dtype=bool)
+    has_edges[source] = True
+    has_edges[source[live]] = False
+    stuck = np.flatnonzero(has_edges)
+    if stuck.size:
+        raise GraphError(
+            "Graph cannot be condensed",
+            problem=f"expected every vertex with edges to have an exit, but at {_name(stuck)} all "
+            "edges are self-loops or have weight zero at every theta",
+            context=_sizes(graph),
+            resolution="give each of these vertices an edge with a positive weight, or remove all "
+            "its edges to make it absorbing",
+        )
+
+
+def _require_absorption(
+    graph: PhaseTypeGraph, source: NDArray[np.int32], target: NDArray[np.int32]
+) -> None:
+    trapped = _core.trapped_vertices(graph.n_vertices, source, target)
+    if trapped.size:
+        raise GraphError(
+            "Graph cannot be condensed",
+            problem=f"expected absorption to be reachable from every vertex, but it is not from "
+            f"{_name(trapped)}",
+            context=_sizes(graph),
+            resolution="add the missing edges towards an absorbing vertex (one without edges)",
+        )
+
+
+def _require_start(graph: PhaseTypeGraph, source: NDArray[np.int32]) -> None:
+    possible = np.concatenate(
+        [
+            graph.start_target[graph.start_weight > 0],
+            graph.start_param_target[graph.start_param_coefficient.any(axis=1)],
+        ]
+    )
+    if not np.isin(possible, source).any():
+        raise GraphError(
+            "Graph cannot be condensed",
+            problem="expected the start to reach a vertex that can be left, but with probability 1 "
+            "the process is absorbed at time zero",
+            context={**_sizes(graph), "start targets": possible[:_NAMED_VERTICES].tolist()},
+            resolution="give a transient vertex a positive initial probability",
+        )
+
+
+def _name(vertices: NDArray[np.int64] | NDArray[np.int32]) -> str:
+    named = ", ".join(str(vertex) for vertex in vertices[:_NAMED_VERTICES])
+    more = vertices.size - _NAMED_VERTICES
+    return f"vertex {named}" + (f" and {more} more" if more > 0 else "")
+
+
+def _sizes(graph: PhaseTypeGraph) -> dict[str, object]:
+    return {"n_vertices": graph.n_vertices, "n_edges": graph.n_edges}
+
+
+def _log_dropped(n_self_loops: int, n_zero_edges: int) -> None:
+    logger = logging.getLogger("phasic_mpi")
+    if n_self_loops:
+        logger.info("Dropped %d self-loops: they do not change the law", n_self_loops)
+    if n_zero_edges:
+        logger.info("Dropped %d edges whose weight is zero at every theta", n_zero_edges)

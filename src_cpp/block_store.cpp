@@ -1,0 +1,124 @@
+#include "block_store.hpp"
+
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace phasic_mpi {
+namespace {
+
+/// The live stores by id. The one global of the core; `BlockStore::find` says why.
+struct Registry {
+  std::mutex mutex;
+  uint32_t last_id = 0;
+  std::unordered_map<uint32_t, std::weak_ptr<BlockStore>> stores;
+};
+
+/// Never destroyed: threads of XLA may ask for a store while the process ends.
+Registry& registry() {
+  static Registry& instance = *new Registry;
+  return instance;
+}
+
+uint32_t next(uint32_t& last, const char* what) {
+  if (last == std::numeric_limits<uint32_t>::max()) {
+    throw std::length_error(std::string("all 32-bit numbers of ") + what + " are used up");
+  }
+  return ++last;
+}
+
+std::invalid_argument bad_handle(uint32_t handle, const char* problem) {
+  return std::invalid_argument("block handle " + std::to_string(handle) + ": " + problem);
+}
+
+}  // namespace
+
+std::shared_ptr<BlockStore> BlockStore::create() {
+  Registry& all = registry();
+  const std::lock_guard lock(all.mutex);
+  const uint32_t id = next(all.last_id, "block stores");
+  std::shared_ptr<BlockStore> store(new BlockStore(id));
+  all.stores.emplace(id, store);
+  return store;
+}
+
+std::shared_ptr<BlockStore> BlockStore::find(uint32_t id) {
+  Registry& all = registry();
+  const std::lock_guard lock(all.mutex);
+  const auto found = all.stores.find(id);
+  return found == all.stores.end() ? nullptr : found->second.lock();
+}
+
+BlockStore::~BlockStore() {
+  Registry& all = registry();
+  const std::lock_guard lock(all.mutex);
+  all.stores.erase(id_);
+}
+
+uint32_t BlockStore::put(std::span<const int64_t> row_ptr, std::span<const int32_t> col) {
+  auto entry = std::make_shared<Entry>();
+  entry->row_ptr.assign(row_ptr.begin(), row_ptr.end());
+  entry->col.assign(col.begin(), col.end());
+  const std::lock_guard lock(mutex_);
+  const uint32_t handle = next(last_handle_, "blocks of one store");
+  entries_.emplace(handle, std::move(entry));
+  return handle;
+}
+
+std::shared_ptr<BlockStore::Entry> BlockStore::start(uint32_t handle) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(handle);
+  if (found == entries_.end()) throw bad_handle(handle, "no such block is held");
+  if (found->second->stage != Stage::waiting) throw bad_handle(handle, "is recorded already");
+  found->second->stage = Stage::running;
+  return found->second;
+}
+
+Status BlockStore::record(uint32_t handle) {
+  const std::shared_ptr<Entry> entry = start(handle);
+  const int32_t running = n_running_.fetch_add(1, std::memory_order_relaxed) + 1;
+  int32_t seen = max_concurrency();
+  while (seen < running && !max_running_.compare_exchange_weak(seen, running)) {
+  }
+
+  // Into locals, so that no lock is held for the long part and the edges go when it ends.
+  const std::vector<int64_t> row_ptr = std::move(entry->row_ptr);
+  const std::vector<int32_t> col = std::move(entry->col);
+  LuPattern pattern;
+  const Status status =
+      cancelled() ? Status::cancelled : phasic_mpi::record({row_ptr, col}, cancelled_, pattern);
+
+  n_running_.fetch_sub(1, std::memory_order_relaxed);
+  n_done_.fetch_add(1, std::memory_order_relaxed);
+  const std::lock_guard lock(mutex_);
+  entry->stage = Stage::done;
+  entry->status = status;
+  if (status == Status::ok) entry->pattern = std::move(pattern);
+  return status;
+}
+
+LuPattern BlockStore::take(uint32_t handle) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(handle);
+  if (found == entries_.end()) throw bad_handle(handle, "no such block is held");
+  Entry& entry = *found->second;
+  if (entry.stage != Stage::done || entry.status != Status::ok) {
+    throw bad_handle(handle, "is not recorded");
+  }
+  LuPattern pattern = std::move(entry.pattern);
+  entries_.erase(found);
+  return pattern;
+}
+
+void BlockStore::drop(uint32_t handle) {
+  const std::lock_guard lock(mutex_);
+  entries_.erase(handle);
+}
+
+int64_t BlockStore::size() const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<int64_t>(entries_.size());
+}
+
+}  // namespace phasic_mpi

@@ -1,0 +1,21 @@
+// The functions that XLA calls, by name. Registered in phasic_mpi/ffi.py.
+#pragma once
+
+#include <span>
+
+namespace phasic_mpi {
+
+struct FfiHandler {
+  const char* name;
+  void* function;  // XLA_FFI_Handler*
+};
+
+/// `record_blocks`: records the blocks behind a batch of handles.
+///   operand    uint32[..., 2]  id of the BlockStore and handle; handle 0 is a row of padding
+///   attribute  n_threads int64 threads to use at most, the calling one included
+///   result     int32[...]      Status of each row, ok for padding
+/// Rows are begun in the order given, on the calling thread and on XLA's own pool. Bad data in a
+/// row is its status; an error of the whole call is a broken contract (shape, store or handle).
+std::span<const FfiHandler> ffi_handlers();
+
+}  // namespace phasic_mpi

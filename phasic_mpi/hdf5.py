@@ -1,0 +1,351 @@
+"""HDF5 files that are whole or absent, and checked before HDF5 sees them.
+
+Everything this package writes is an ordinary HDF5 file behind a *user block* (a region that HDF5 skips)
+which holds a header and digests::
+
+    magic (10 bytes) | header version (u16) | header length (u32) | header (JSON) | SHA-256 | zeros
+
+The SHA-256 covers all before it; the header holds the SHA-256 of the HDF5 image behind the user block.
+Numbers are little-endian. The home of h5py, which is imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasic_mpi.errors import StoreError
+
+MAGIC = b"PHASICMPI\x00"
+HEADER_VERSION = 1
+
+_PREFIX = struct.Struct(f"<{len(MAGIC)}sHI")
+_DIGEST_BYTES = 32
+
+# HDF5 looks for its signature at 0, 512, 1024, 2048, ...
+_SMALLEST_USER_BLOCK = 512
+_LARGEST_USER_BLOCK = 1 << 26
+
+# The filters HDF5 itself brings: gzip, shuffle, Fletcher checksum.
+_KNOWN_FILTERS = {1, 2, 3}
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before it is opened.
+
+    Attributes:
+        filetype: Kind of content, such as ``phasic_mpi.trace``.
+        version: Major and minor version of its layout.
+        body_offset: Bytes of the user block.
+        body_bytes: Bytes of the HDF5 image behind it.
+        body_sha256: Its digest, 64 hexadecimal digits.
+        summary: Facts the writer put here so that they can be read without the body.
+    """
+
+    filetype: str
+    version: tuple[int, int]
+    body_offset: int
+    body_bytes: int
+    body_sha256: str
+    summary: dict[str, Any]
+
+
+def encode(
+    filetype: str,
+    version: tuple[int, int],
+    *,
+    datasets: Mapping[str, NDArray[Any]],
+    attributes: Mapping[str, Any],
+    summary: Mapping[str, Any],
+) -> memoryview:
+    """Returns the bytes of a file; equal content gives equal bytes.
+
+    Args:
+        filetype: Kind of content.
+        version: Major and minor version of the layout.
+        datasets: Arrays by name, stored contiguously and uncompressed.
+        attributes: Small values for the root group, beside ``filetype`` and ``version``.
+        summary: JSON-able facts for the header.
+    """
+    import h5py
+
+    header_room = len(json.dumps(summary)) + 512
+    user_block = _SMALLEST_USER_BLOCK
+    while user_block < header_room:
+        user_block *= 2
+    # The image grows in memory: on a full disk HDF5 would report success and crash later.
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", userblock_size=user_block, libver=("v110", "v110")) as file:
+        file.attrs["filetype"] = filetype
+        file.attrs["version"] = np.array(version, dtype=np.int64)
+        for name, value in attributes.items():
+            file.attrs[name] = value
+        for name, array in datasets.items():
+            file.create_dataset(name, data=array, track_times=False)
+    image = buffer.getbuffer()
+    body = image[user_block:]
+    header = {
+        "body_bytes": len(body),
+        "body_offset": user_block,
+        "body_sha256": hashlib.sha256(body).hexdigest(),
+        "filetype": filetype,
+        "summary": dict(summary),
+        "version": list(version),
+    }
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    prefix = _PREFIX.pack(MAGIC, HEADER_VERSION, len(text)) + text
+    prefix += hashlib.sha256(prefix).digest()
+    image[: len(prefix)] = prefix
+    return image
+
+
+def write_atomically(path: Path, image: bytes | memoryview) -> None:
+    """Writes a file that is either whole or absent, whatever happens meanwhile.
+
+    Under a temporary name in the same directory, synced, renamed, and the directory synced. An
+    existing file of that name is replaced. Mode 0600.
+
+    Raises:
+        OSError: The file system refuses; no temporary file is left.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()  # of a killed process that had the same number
+    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        try:
+            remaining = memoryview(image)
+            while remaining:
+                remaining = remaining[os.write(descriptor, remaining) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def has_header(path: Path) -> bool:
+    """Whether the file begins like one of ours."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def read_header(path: Path) -> Header:
+    """Reads and checks the user block alone.
+
+    Raises:
+        StoreError: It is not one of our files, it is damaged, or of a later header version.
+        OSError: The file cannot be read.
+    """
+    with _open(path) as file:
+        return _read_header(path, file)
+
+
+def read(
+    path: Path, *, filetype: str, version: tuple[int, int], names: Mapping[str, Any] | None = None
+) -> tuple[Arrays, Header]:
+    """Reads all arrays of a file, after the digest of every byte has been checked.
+
+    Args:
+        path: The file.
+        filetype: Kind of content expected.
+        version: Version this code writes: another major version is refused.
+        names: Datasets the file must hold, no more and no fewer; not checked if not given.
+
+    Raises:
+        StoreError: The file is damaged, of another kind, or of another major version.
+        OSError: The file cannot be read.
+    """
+    import h5py
+
+    with _open(path) as file:
+        header = _read_header(path, file)
+        _require_kind(path, header, filetype, version)
+        file.seek(0)
+        image = bytearray(os.fstat(file.fileno()).st_size)
+        n_read = file.readinto(image)
+    _require_body(path, header, memoryview(image)[:n_read])
+    with h5py.File(io.BytesIO(image), "r") as content:
+        arrays = {name: dataset[()] for name, dataset in content.items()}
+    if names is not None and set(names) != set(arrays):
+        _damaged(path, f"expected the datasets {sorted(names)}, got {sorted(arrays)}")
+    return arrays, header
+
+
+def check(path: Path) -> Header:
+    """Checks the digests of a file of any kind without opening it as HDF5.
+
+    Raises:
+        StoreError: The file is damaged or not one of ours.
+        OSError: The file cannot be read.
+    """
+    with _open(path) as file:
+        header = _read_header(path, file)
+        file.seek(header.body_offset)
+        _require_body(path, header, file.read(), whole=False)
+    return header
+
+
+def _require_body(
+    path: Path, header: Header, image: bytes | memoryview, *, whole: bool = True
+) -> None:
+    body = image[header.body_offset :] if whole else image
+    if len(body) != header.body_bytes:
+        _damaged(path, f"expected {header.body_bytes} bytes of content, got {len(body)}")
+    digest = hashlib.sha256(body).hexdigest()
+    if digest != header.body_sha256:
+        _damaged(path, f"expected content of SHA-256 {header.body_sha256}, got {digest}")
+
+
+def _open(path: Path) -> io.BufferedReader:
+    return path.open("rb")
+
+
+def _read_header(path: Path, file: io.BufferedReader) -> Header:
+    prefix = file.read(_PREFIX.size)
+    if not prefix.startswith(MAGIC) or len(prefix) < _PREFIX.size:
+        raise StoreError(
+            f"{path} cannot be read",
+            problem=f"expected a file that begins with {MAGIC!r}, got {prefix[: len(MAGIC)]!r}",
+            context={"path": path, "bytes": os.fstat(file.fileno()).st_size},
+            resolution="give a file written by phasic_mpi; if this one was, it is damaged",
+        )
+    _, version, length = _PREFIX.unpack(prefix)
+    if length > _LARGEST_USER_BLOCK:
+        _damaged(path, f"expected a header of at most {_LARGEST_USER_BLOCK} bytes, got {length}")
+    text, digest = file.read(length), file.read(_DIGEST_BYTES)
+    actual = hashlib.sha256(prefix + text).digest()
+    if actual != digest:
+        _damaged(path, f"expected a header of SHA-256 {digest.hex()}, got {actual.hex()}")
+    if version != HEADER_VERSION:
+        raise StoreError(
+            f"{path} cannot be read",
+            problem=f"expected header version {HEADER_VERSION}, got {version}",
+            context={"path": path},
+            resolution="read it with the version of phasic_mpi that wrote it, or a later one",
+        )
+    fields = json.loads(text)
+    padding = file.read(fields["body_offset"] - file.tell())
+    if any(padding):
+        _damaged(path, "expected zeros between the header and the content")
+    return Header(
+        filetype=fields["filetype"],
+        version=tuple(fields["version"]),
+        body_offset=fields["body_offset"],
+        body_bytes=fields["body_bytes"],
+        body_sha256=fields["body_sha256"],
+        summary=fields["summary"],
+    )
+
+
+def _require_kind(path: Path, header: Header, filetype: str, version: tuple[int, int]) -> None:
+    if header.filetype != filetype:
+        raise StoreError(
+            f"{path} cannot be read",
+            problem=f"expected a file of type {filetype}, got {header.filetype}",
+            context={"path": path},
+            resolution="see what it is with: python -m phasic_mpi info FILE",
+        )
+    if header.version[0] != version[0]:
+        age = "a later" if header.version[0] > version[0] else "an earlier"
+        raise StoreError(
+            f"{path} cannot be read",
+            problem=f"expected layout version {version[0]}, got {header.version[0]}: it was written "
+            f"by {age} version of phasic_mpi",
+            context={"path": path, "filetype": filetype},
+            resolution="read it with that version, or write it again with this one",
+        )
+
+
+def _damaged(path: Path, problem: str) -> NoReturn:
+    raise StoreError(
+        f"{path} is damaged",
+        problem=problem,
+        context={"path": path},
+        resolution="restore it from a copy, or remove it and make it again",
+    )
+
+
+def read_foreign(path: Path, *, names: Iterable[str], byte_limit: int) -> Arrays:
+    """Reads arrays of an HDF5 file that somebody else wrote.
+
+    Refuses what could read other files or fill the memory: soft and external links, external storage,
+    virtual datasets, filters other than those of HDF5 itself, and more bytes than the limit.
+
+    Args:
+        path: The file.
+        names: Datasets of the root group to read; those that are not there are left out.
+        byte_limit: Bytes that the arrays may take in memory, all together.
+
+    Raises:
+        StoreError: The file is no HDF5 file, or holds one of these.
+        OSError: The file cannot be read.
+    """
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        _refuse_foreign(path, "expected an HDF5 file, but it has no HDF5 signature")
+    arrays: Arrays = {}
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            for name in names:
+                if name in file:
+                    byte_limit -= _require_harmless(path, file, name, byte_limit)
+                    arrays[name] = file[name][()]
+    except (OSError, RuntimeError, ValueError) as exc:
+        _refuse_foreign(path, f"HDF5 cannot read it: {exc}")
+    return arrays
+
+
+def _require_harmless(path: Path, file: Any, name: str, byte_limit: int) -> int:
+    """Returns the bytes that the dataset takes in memory."""
+    import h5py
+
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        _refuse_foreign(path, f"'{name}': expected a dataset in this file, got a link")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "iuf":
+        _refuse_foreign(path, f"'{name}': expected a dataset of numbers, got {dataset!r}")
+    if dataset.is_virtual or dataset.external:
+        _refuse_foreign(path, f"'{name}': expected its numbers in this file, got a reference")
+    settings = dataset.id.get_create_plist()
+    filters = {settings.get_filter(i)[0] for i in range(settings.get_nfilters())}
+    if not filters <= _KNOWN_FILTERS:
+        _refuse_foreign(path, f"'{name}': expected gzip or no filter, got filters {filters}")
+    if dataset.nbytes > byte_limit:
+        _refuse_foreign(
+            path, f"'{name}': expected at most {byte_limit} bytes, it declares {dataset.nbytes}"
+        )
+    return int(dataset.nbytes)
+
+
+def _refuse_foreign(path: Path, problem: str) -> NoReturn:
+    raise StoreError(
+        f"{path} cannot be read",
+        problem=problem,
+        context={"path": path, "bytes": path.stat().st_size},
+        resolution="write plain contiguous datasets into the root group, see docs/file_formats.md",
+    )

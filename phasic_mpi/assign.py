@@ -22,11 +22,6 @@ ROUND_BYTES = 1 << 30
 _EDGE_BYTES = 28
 _BLOCK_BYTES = 512
 
-# A trace holds a 4-byte column per entry of L and U; fill is guessed from the estimated cost.
-_TRACE_BYTES_PER_COST = 4
-
-Rounds = tuple[tuple[tuple[int, ...], ...], ...]
-
 Name = TypeVar("Name", int, str)
 
 
@@ -38,14 +33,12 @@ class Assignment:
         record: Per rank, the blocks it records.
         fetch: Per rank, the keys of the blocks it reads from its cache.
         scatter: Rounds that send the blocks to record: per round, per rank, blocks.
-        gather: Rounds that bring traces to rank 0: per round, per rank, keys.
         loads: Per rank, the estimated cost of what it records.
     """
 
     record: tuple[tuple[int, ...], ...]
     fetch: tuple[tuple[str, ...], ...]
-    scatter: Rounds
-    gather: tuple[tuple[tuple[str, ...], ...], ...]
+    scatter: tuple[tuple[tuple[int, ...], ...], ...]
     loads: tuple[float, ...]
 
     @property
@@ -87,18 +80,10 @@ def plan(
     fetch, missing = _split_held(blocks, held)
     record, loads = _deal(_units(blocks, missing, min_size), len(held))
     sizes = [_BLOCK_BYTES + _EDGE_BYTES * block.n_edges for block in blocks]
-    costs = {
-        block.key: _TRACE_BYTES_PER_COST * int(estimated_cost(block.n_vertices, block.n_edges))
-        for block in blocks
-    }
-    keys = [
-        [*fetch[rank], *(blocks[index].key for index in record[rank])] for rank in range(len(held))
-    ]
     return Assignment(
         record=tuple(map(tuple, record)),
         fetch=tuple(map(tuple, fetch)),
-        scatter=_rounds(record, dict(enumerate(sizes)), round_bytes),
-        gather=_rounds(keys, costs, round_bytes),
+        scatter=rounds(record, dict(enumerate(sizes)), round_bytes),
         loads=tuple(loads),
     )
 
@@ -177,20 +162,29 @@ def _deal(
     return record, loads
 
 
-def _rounds(
+def rounds(
     dealt: Sequence[Sequence[Name]], sizes: Mapping[Name, int], limit: int
 ) -> tuple[tuple[tuple[Name, ...], ...], ...]:
-    """Cuts what each rank gets into rounds of at most ``limit`` bytes over all ranks."""
-    rounds: list[list[list[Name]]] = []
+    """Cuts what each rank sends or gets into rounds of at most ``limit`` bytes over all ranks.
+
+    Args:
+        dealt: Per rank, what travels.
+        sizes: Bytes of each thing; one that alone exceeds the limit has a round of its own.
+        limit: Bytes that one round may move.
+
+    Returns:
+        Per round, per rank, what travels.
+    """
+    cut: list[list[list[Name]]] = []
     spent = limit
     for position in range(max(map(len, dealt), default=0)):
         for rank, names in enumerate(dealt):
             if position >= len(names):
                 continue
             size = sizes[names[position]]
-            if spent + size > limit or not rounds:
-                rounds.append([[] for _ in dealt])
+            if spent + size > limit or not cut:
+                cut.append([[] for _ in dealt])
                 spent = 0
-            rounds[-1][rank].append(names[position])
+            cut[-1][rank].append(names[position])
             spent += size
-    return tuple(tuple(tuple(names) for names in per_rank) for per_rank in rounds)
+    return tuple(tuple(tuple(names) for names in per_rank) for per_rank in cut)

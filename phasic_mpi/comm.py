@@ -152,6 +152,17 @@ def share_bytes(comm: Comm, data: bytes | memoryview) -> memoryview:
     return memoryview(buffer)
 
 
+def share_arrays(comm: Comm, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Collective. Returns rank 0's arrays on every rank; what other ranks pass is not read."""
+    forms = {name: (array.dtype.str, list(array.shape)) for name, array in arrays.items()}
+    forms = share(comm, forms, dict[str, tuple[str, list[int]]])
+    received = {}
+    for name, (dtype, shape) in forms.items():
+        data = np.ascontiguousarray(arrays[name]).data.cast("B") if comm.rank == 0 else b""
+        received[name] = np.frombuffer(share_bytes(comm, data), dtype).reshape(shape)
+    return received
+
+
 def collect(comm: Comm, value: T) -> list[T]:
     """Collective. Returns the small objects of all ranks, on every rank."""
     data = np.frombuffer(msgspec.msgpack.encode(value), np.uint8)

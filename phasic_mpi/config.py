@@ -25,7 +25,7 @@ def launcher_size() -> tuple[str, int] | None:
     """Variable and number of processes that the launcher says it started; None without one."""
     for name in _LAUNCHER_SIZES:
         text = os.environ.get(name, "")
-        if text.isdigit():
+        if text.isdecimal():
             return name, int(text)
     return None
 
@@ -52,15 +52,15 @@ def core_checksum() -> str:
 def threads_per_rank(local_size: int) -> int:
     """Threads that one of ``local_size`` ranks on this host may use.
 
-    ``NPROC`` if it is set. Otherwise the cores in the affinity mask, shared between the ranks of the
-    host, unless the launcher has pinned this rank to fewer cores than the host has.
+    ``NPROC`` if it is set. Otherwise the cores in the affinity mask, shared between the ranks of
+    the host, unless the launcher has pinned this rank to fewer cores than the host has.
 
     Raises:
         ConfigError: ``NPROC`` is not a positive integer.
     """
     given = os.environ.get("NPROC")
     if given is not None:
-        if not given.isdigit() or int(given) < 1:
+        if not given.isdecimal() or int(given) < 1:
             raise ConfigError(
                 "The number of threads cannot be read",
                 problem=f"expected the variable NPROC to be a positive integer, got {given!r}",
@@ -81,6 +81,28 @@ def prepare_threads(n_threads: int) -> None:
     for name in _THREAD_VARIABLES:
         os.environ.setdefault(name, str(n_threads))
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+def available_memory() -> int | None:
+    """Bytes that this process may still take; None where the system does not say.
+
+    The least of the memory that is free on the host and what its control group (version 2) leaves.
+    """
+    try:
+        facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        free = 1024 * int(facts["MemAvailable"].split()[0])
+        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
+    except (OSError, KeyError, ValueError):
+        return None
+    directory = Path("/sys/fs/cgroup", group.lstrip("/"))
+    for level in (directory, *directory.parents):
+        try:
+            limit = int((level / "memory.max").read_text())
+            used = int((level / "memory.current").read_text())
+        except (OSError, ValueError):  # no limit at this level: the file is absent or says "max"
+            continue
+        free = min(free, max(0, limit - used))
+    return free
 
 
 def _version(package: str) -> str:

@@ -83,6 +83,10 @@ class StoreError(PhasicMpiError, RuntimeError):
     """A file whose content is damaged, of another kind, or contradicts what is known."""
 
 
+class DamagedFileError(StoreError):
+    """A file whose bytes are not those that were written."""
+
+
 class StoreAccessError(StoreError, PermissionError):
     """A cache directory or file that cannot be created, or that others may write."""
 

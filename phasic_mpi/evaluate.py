@@ -150,7 +150,7 @@ class Replay:
         trace = self.trace
         weight = np.concatenate([trace.constant, _linear(trace.coefficient, theta)])
         self._require_rates(weight, theta)
-        values = np.bincount(trace.edge_slot, weights=weight, minlength=trace.n_slots)
+        values = _sums(trace.edge_slot, weight, trace.n_slots)
         factor = _core.Factor(self._core, values)
         if factor.failed >= 0:
             vertex = int(trace.vertex[factor.failed])
@@ -178,9 +178,7 @@ class Replay:
             )
         position = self._position[trace.start_vertex]
         transient = position >= 0
-        return np.bincount(
-            position[transient], weights=mass[transient], minlength=trace.n_transient
-        )
+        return _sums(position[transient], mass[transient], trace.n_transient)
 
     def _require_rates(self, weight: NDArray[np.float64], theta: NDArray[np.float64]) -> None:
         legal = np.isfinite(weight) & (weight >= 0)
@@ -221,9 +219,15 @@ def expected_visits(trace: EliminationTrace, theta: ArrayLike) -> NDArray[np.flo
     return Replay(trace).expected_visits(theta)
 
 
-def _linear(
-    coefficient: NDArray[np.float64], theta: NDArray[np.float64]
+def _sums(
+    index: NDArray[np.int32] | NDArray[np.int64], weight: NDArray[np.float64], size: int
 ) -> NDArray[np.float64]:
+    """Sum of the weights at each of ``size`` indices."""
+    # numpy's types say that bincount returns integers, which it does not with weights.
+    return np.bincount(index, weights=weight, minlength=size).astype(np.float64, copy=False)
+
+
+def _linear(coefficient: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
     """``coefficient @ theta`` with one order of additions everywhere; BLAS promises none."""
     total = np.zeros(coefficient.shape[0])
     for column, parameter in zip(coefficient.T, theta, strict=True):

@@ -1,12 +1,12 @@
 """HDF5 files that are whole or absent, and checked before HDF5 sees them.
 
-Everything this package writes is an ordinary HDF5 file behind a *user block* (a region that HDF5 skips)
-which holds a header and digests::
+Everything this package writes is an ordinary HDF5 file behind a *user block* (a region that HDF5
+skips) which holds a header and digests::
 
     magic (10 bytes) | header version (u16) | header length (u32) | header (JSON) | SHA-256 | zeros
 
-The SHA-256 covers all before it; the header holds the SHA-256 of the HDF5 image behind the user block.
-Numbers are little-endian. The home of h5py, which is imported when it is first needed.
+The SHA-256 covers all before it; the header holds the SHA-256 of the HDF5 image behind the user
+block. Numbers are little-endian. The home of h5py, which is imported when it is first needed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi.errors import StoreError
+from phasic_mpi.errors import DamagedFileError, StoreError
 
 MAGIC = b"PHASICMPI\x00"
 HEADER_VERSION = 1
@@ -113,11 +113,11 @@ def encode(
     return image
 
 
-def write_atomically(path: Path, image: bytes | memoryview) -> None:
+def write_atomically(path: Path, image: bytes | memoryview, *, mode: int = 0o600) -> None:
     """Writes a file that is either whole or absent, whatever happens meanwhile.
 
     Under a temporary name in the same directory, synced, renamed, and the directory synced. An
-    existing file of that name is replaced. Mode 0600.
+    existing file of that name is replaced. The umask takes from ``mode`` as ever.
 
     Raises:
         OSError: The file system refuses; no temporary file is left.
@@ -126,7 +126,7 @@ def write_atomically(path: Path, image: bytes | memoryview) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()  # of a killed process that had the same number
-    descriptor = os.open(temporary, flags, 0o600)
+    descriptor = os.open(temporary, flags, mode)
     try:
         try:
             remaining = memoryview(image)
@@ -153,15 +153,25 @@ def has_header(path: Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def read_header(path: Path) -> Header:
+def read_header(
+    path: Path, *, filetype: str | None = None, version: tuple[int, int] | None = None
+) -> Header:
     """Reads and checks the user block alone.
 
+    Args:
+        path: The file.
+        filetype: Kind of content expected; not checked if not given.
+        version: Version this code writes, given with ``filetype``.
+
     Raises:
-        StoreError: It is not one of our files, it is damaged, or of a later header version.
+        StoreError: It is not one of our files, it is damaged, or not what is expected.
         OSError: The file cannot be read.
     """
     with _open(path) as file:
-        return _read_header(path, file)
+        header = _read_header(path, file)
+    if filetype is not None and version is not None:
+        _require_kind(path, header, filetype, version)
+    return header
 
 
 def read(
@@ -227,7 +237,7 @@ def _open(path: Path) -> io.BufferedReader:
 def _read_header(path: Path, file: io.BufferedReader) -> Header:
     prefix = file.read(_PREFIX.size)
     if not prefix.startswith(MAGIC) or len(prefix) < _PREFIX.size:
-        raise StoreError(
+        raise DamagedFileError(
             f"{path} cannot be read",
             problem=f"expected a file that begins with {MAGIC!r}, got {prefix[: len(MAGIC)]!r}",
             context={"path": path, "bytes": os.fstat(file.fileno()).st_size},
@@ -273,15 +283,15 @@ def _require_kind(path: Path, header: Header, filetype: str, version: tuple[int,
         age = "a later" if header.version[0] > version[0] else "an earlier"
         raise StoreError(
             f"{path} cannot be read",
-            problem=f"expected layout version {version[0]}, got {header.version[0]}: it was written "
-            f"by {age} version of phasic_mpi",
+            problem=f"expected layout version {version[0]}, got {header.version[0]}: it was "
+            f"written by {age} version of phasic_mpi",
             context={"path": path, "filetype": filetype},
             resolution="read it with that version, or write it again with this one",
         )
 
 
 def _damaged(path: Path, problem: str) -> NoReturn:
-    raise StoreError(
+    raise DamagedFileError(
         f"{path} is damaged",
         problem=problem,
         context={"path": path},
@@ -292,8 +302,9 @@ def _damaged(path: Path, problem: str) -> NoReturn:
 def read_foreign(path: Path, *, names: Iterable[str], byte_limit: int) -> Arrays:
     """Reads arrays of an HDF5 file that somebody else wrote.
 
-    Refuses what could read other files or fill the memory: soft and external links, external storage,
-    virtual datasets, filters other than those of HDF5 itself, and more bytes than the limit.
+    Refuses what could read other files or fill the memory: soft and external links, external
+    storage, virtual datasets, filters other than those of HDF5 itself, and more bytes than the
+    limit.
 
     Args:
         path: The file.

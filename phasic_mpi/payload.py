@@ -1,14 +1,16 @@
 """What ranks send each other: blocks as JSON, traces as flat binary, each with its digest.
 
-A block's payload is a whole phase-type graph in the JSON schema of graph files, so anything that reads
-such graphs reads it: vertex 0 starts, vertices 1 to n are the block, vertex n + 1 absorbs. Weights are
-all 1: only the pattern of the edges means something.
+A block's payload is a whole phase-type graph in the JSON schema of graph files, so anything that
+reads such graphs reads it: vertex 0 starts, vertices 1 to n are the block, vertex n + 1 absorbs.
+Weights are all 1: only the pattern of the edges means something.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+from operator import mul
 from typing import NoReturn
 
 import msgspec
@@ -22,6 +24,7 @@ from phasic_mpi.trace import BlockTrace
 
 _DIGEST_BYTES = 32
 _LENGTH = np.dtype("<i8")
+_COLUMN = np.dtype("<i4")
 
 _TRACE_HEADER = 3  # n_vertices, n_edges, n_entries
 _KEY_BYTES, _CHECK_BYTES = 32, 16
@@ -72,11 +75,11 @@ def decode_block(text: bytes | memoryview, expected_key: str) -> SccBlock:
     """
     try:
         fields = _DECODER.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        # A row takes at least six characters of text, so the arrays are bounded by the message.
+        edges = np.array(fields.edges, dtype=np.int64).reshape(-1, 3)
+    except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as exc:
         _refuse(f"not a block in JSON: {exc}", expected_key, len(text))
     n = fields.n_vertices - 2
-    # Every row takes at least six characters of text, so the arrays are bounded by the message.
-    edges = np.array(fields.edges, dtype=np.int64).reshape(-1, 3)
     frame = (fields.state_length, fields.param_length, fields.states, fields.start_edges)
     if (
         frame != (0, 0, [], [(1, 1)])
@@ -102,11 +105,12 @@ def decode_block(text: bytes | memoryview, expected_key: str) -> SccBlock:
 def _build(
     n: int, source: NDArray[np.int64], target: NDArray[np.int64], key: str, n_bytes: int
 ) -> SccBlock:
-    inside = (source >= 0) & (source < n) & (target >= 0) & (target < n)
-    if not inside.all() or (np.diff(source) < 0).any():
+    good = (source >= 0) & (source < n) & (target >= 0) & (target < n)
+    good[1:] &= source[1:] >= source[:-1]
+    if not good.all():
         _refuse(
             f"expected edges sorted by source between vertices 1..{n}, not so at row "
-            f"{int(np.argmin(inside))}",
+            f"{int(np.argmin(good))}",
             key,
             n_bytes,
         )
@@ -126,6 +130,26 @@ def _refuse(problem: str, key: str, n_bytes: int) -> NoReturn:
     )
 
 
+def pack_blocks(blocks: Iterable[SccBlock]) -> bytearray:
+    """One message of the payloads of blocks, each behind its key."""
+    return pack_messages(
+        [part for block in blocks for part in (block.key.encode(), encode_block(block))]
+    )
+
+
+def unpack_blocks(packed: memoryview) -> list[SccBlock]:
+    """The blocks of a message, each with its key computed again.
+
+    Raises:
+        PayloadError: A digest differs, or a payload is not the block that its key says.
+    """
+    parts = unpack_messages(packed)
+    return [
+        decode_block(text, bytes(key).decode("ascii", "replace"))
+        for key, text in zip(parts[::2], parts[1::2], strict=True)
+    ]
+
+
 def pack_messages(messages: Sequence[bytes | memoryview]) -> bytearray:
     """Joins messages into one: their number, their lengths and SHA-256 digests, then the bytes."""
     lengths = np.array([len(messages), *map(len, messages)], dtype=_LENGTH)
@@ -143,19 +167,20 @@ def unpack_messages(packed: memoryview) -> list[memoryview]:
     Raises:
         PayloadError: Lengths do not add up, or a digest differs.
     """
+    if len(packed) < _LENGTH.itemsize:
+        _refuse_message(f"expected at least {_LENGTH.itemsize} bytes, got {len(packed)}")
     n_messages = int(np.frombuffer(packed[: _LENGTH.itemsize], _LENGTH)[0])
     table = _LENGTH.itemsize * (1 + n_messages)
     start = table + _DIGEST_BYTES * n_messages
     if n_messages < 0 or start > len(packed):
         _refuse_message(f"a table of {n_messages} messages does not fit {len(packed)} bytes")
-    lengths = np.frombuffer(packed[_LENGTH.itemsize : table], _LENGTH)
-    if (lengths < 0).any() or start + int(lengths.sum()) != len(packed):
+    lengths: list[int] = np.frombuffer(packed[_LENGTH.itemsize : table], _LENGTH).tolist()
+    if min(lengths, default=0) < 0 or start + sum(lengths) != len(packed):
         _refuse_message(
-            f"expected {start + int(lengths.sum())} bytes in {n_messages} messages, got "
-            f"{len(packed)}"
+            f"expected {start + sum(lengths)} bytes in {n_messages} messages, got {len(packed)}"
         )
     messages = []
-    for index, length in enumerate(lengths.tolist()):
+    for index, length in enumerate(lengths):
         message = packed[start : start + length]
         start += length
         expected = packed[table + _DIGEST_BYTES * index :][:_DIGEST_BYTES]
@@ -182,11 +207,11 @@ def pack_trace(trace: BlockTrace) -> bytes:
             bytes.fromhex(trace.check),
             header.tobytes(),
             *(
-                np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data
+                np.ascontiguousarray(array, dtype=_LENGTH).data
                 for array in (trace.row_ptr, trace.upper_ptr, trace.edge_slot)
             ),
-            np.ascontiguousarray(trace.order, dtype="<i4").data,
-            np.ascontiguousarray(trace.col, dtype="<i4").data,
+            np.ascontiguousarray(trace.order, dtype=_COLUMN).data,
+            np.ascontiguousarray(trace.col, dtype=_COLUMN).data,
         ]
     )
 
@@ -203,15 +228,13 @@ def unpack_trace(packed: memoryview) -> BlockTrace:
     counts = np.frombuffer(packed[_KEY_BYTES + _CHECK_BYTES : start], _LENGTH)
     n_vertices, n_edges, n_entries = counts.tolist()
     sizes = [n_vertices + 1, n_vertices, n_edges, n_vertices, n_entries]
-    dtypes = [_LENGTH, _LENGTH, _LENGTH, np.dtype("<i4"), np.dtype("<i4")]
-    n_bytes = start + sum(n * dtype.itemsize for n, dtype in zip(sizes, dtypes, strict=True))
-    if min(sizes) < 0 or n_bytes != len(packed):
-        _refuse_message(f"expected {n_bytes} bytes for counts {counts.tolist()}, got {len(packed)}")
-    arrays = []
-    for n, dtype in zip(sizes, dtypes, strict=True):
-        arrays.append(np.frombuffer(packed[start : start + n * dtype.itemsize], dtype))
-        start += n * dtype.itemsize
-    row_ptr, upper_ptr, edge_slot, order, col = arrays
+    item_bytes = [_LENGTH.itemsize] * 3 + [_COLUMN.itemsize] * 2
+    ends = list(accumulate(map(mul, sizes, item_bytes), initial=start))
+    if min(sizes) < 0 or ends[-1] != len(packed):
+        _refuse_message(f"counts {counts.tolist()}: expected {ends[-1]} bytes, got {len(packed)}")
+    parts = [packed[begin:end] for begin, end in pairwise(ends)]
+    row_ptr, upper_ptr, edge_slot = (np.frombuffer(part, _LENGTH) for part in parts[:3])
+    order, col = (np.frombuffer(part, _COLUMN) for part in parts[3:])
     return BlockTrace(
         key=bytes(packed[:_KEY_BYTES]).hex(),
         check=bytes(packed[_KEY_BYTES:][:_CHECK_BYTES]).hex(),

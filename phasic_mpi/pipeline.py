@@ -1,6 +1,6 @@
 """The run: the order of the stages, and the agreement between ranks after each.
 
-    load -> split -> plan -> send -> record -> keep -> gather -> stitch -> write -> evaluate
+    load -> split -> plan -> send -> record and keep -> gather -> stitch -> write -> evaluate
 
 Every rank executes this module from top to bottom. Local work goes inside ``agree``; calls that are
 collective stand outside it, in the same order on every rank.
@@ -8,9 +8,11 @@ collective stand outside it, in the same order on every rank.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,19 @@ from phasic_mpi import assign, config, payload, trace_io
 from phasic_mpi import comm as mpi
 from phasic_mpi.assign import Assignment
 from phasic_mpi.comm import Comm
-from phasic_mpi.errors import RecordingCancelledError, RunStoppedError, StageError
+from phasic_mpi.errors import (
+    ConfigError,
+    EnvironmentMismatchError,
+    RunStoppedError,
+    StageError,
+)
 from phasic_mpi.evaluate import moments
 from phasic_mpi.graph import PhaseTypeGraph
-from phasic_mpi.graph_io import load_graph
-from phasic_mpi.log import get_logger
-from phasic_mpi.record import Recorder
+from phasic_mpi.record import SECONDS_PER_COST, Recorder
 from phasic_mpi.report import RunReport, peak_rss_bytes
 from phasic_mpi.scc import Condensation, SccBlock, condense
 from phasic_mpi.stitch import stitch
-from phasic_mpi.store import SegmentWriter, TraceStore
+from phasic_mpi.store import TraceStore
 from phasic_mpi.trace import BlockTrace, EliminationTrace
 
 # Blocks are recorded, and handed to the cache, in batches of about this much estimated work: small
@@ -48,6 +53,9 @@ class Settings:
         cache_dir: Directory of the traces kept between runs, None for the user's default.
         n_devices: CPU devices that JAX shows in each rank, None for as many as it has.
         round_bytes: Bytes that one scatter or gather round may move in total.
+
+    Raises:
+        ConfigError: A number that is not positive.
     """
 
     strategy: str = "auto"
@@ -56,13 +64,23 @@ class Settings:
     n_devices: int | None = None
     round_bytes: int = assign.ROUND_BYTES
 
+    def __post_init__(self) -> None:
+        for name in ("min_size", "round_bytes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"The setting '{name}' cannot be followed",
+                    problem=f"expected at least 1, got {getattr(self, name)}",
+                    resolution="give a positive number, or leave it out",
+                )
+
 
 @dataclass(frozen=True)
 class Hooks:
     """What the caller wants to hear and to say while a run goes on.
 
     Attributes:
-        on_progress: Called on every rank with the stage, units done and units in all.
+        on_progress: Called on every rank when a stage begins, with its name and zeros, and while
+            it records with the blocks that this rank has recorded and will record.
         stop_requested: Asked while recording; True commits what is recorded and ends the run.
     """
 
@@ -85,6 +103,29 @@ class RunResult:
     moments: NDArray[np.float64] | None = None
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What all stages share."""
+
+    comm: Comm
+    settings: Settings
+    hooks: Hooks
+    report: RunReport
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Announces and times a stage that has collectives of its own."""
+        self.hooks.on_progress(stage, 0, 0)
+        with self.report.stage(stage):
+            yield
+
+    @contextmanager
+    def local(self, stage: str) -> Iterator[None]:
+        """Collective. Announces and times a stage of local work, and agrees on its outcome."""
+        with self.timed(stage), mpi.agree(self.comm, stage):
+            yield
+
+
 def run(
     comm: Comm,
     load: Callable[[], PhaseTypeGraph],
@@ -93,7 +134,7 @@ def run(
     output: Path | None = None,
     theta: NDArray[np.float64] | None = None,
     n_moments: int = 1,
-    hooks: Hooks = Hooks(),
+    hooks: Hooks | None = None,
 ) -> RunResult:
     """Collective. Records the elimination trace of the graph that ``load`` returns on rank 0.
 
@@ -111,28 +152,34 @@ def run(
         RunStoppedError: ``hooks.stop_requested`` answered True; equal on every rank.
         EnvironmentMismatchError: The ranks do not run the same code or settings.
     """
-    report = RunReport(n_ranks=comm.size)
-    with report.stage("start"):
+    job = _Run(comm, settings, hooks or Hooks(), RunReport(n_ranks=comm.size))
+    with job.timed("start"):
         mpi.require_same_code(comm, {**config.code_facts(), "settings": str(settings)})
         with mpi.agree(comm, "start"):
+            n_threads = config.threads_per_rank(comm.local_size)
+            config.prepare_threads(n_threads)
             recorder = Recorder(
-                strategy=settings.strategy,
-                n_threads=config.threads_per_rank(comm.local_size),
-                n_devices=settings.n_devices,
+                strategy=settings.strategy, n_threads=n_threads, n_devices=settings.n_devices
             )
-            store = _open_store(comm, settings)
-    with report.stage("load"), mpi.agree(comm, "load"):
+            store = TraceStore(
+                settings.cache_dir or config.default_cache_dir(),
+                rank=comm.rank,
+                local_rank=comm.local_rank,
+                local_size=comm.local_size,
+            )
+    with job.local("load"):
         graph = load() if comm.rank == 0 else None
-    trace = _record(comm, graph, settings, store, recorder, report, hooks)
-    with report.stage("write"), mpi.agree(comm, "write"):
+    trace = _record(job, graph, store, recorder)
+    with job.local("write"):
         if trace is not None and output is not None:
-            report.file_bytes = trace_io.save_trace(trace, output)
+            job.report.file_bytes = trace_io.save_trace(trace, output)
     values = None
-    with report.stage("evaluate"), mpi.agree(comm, "evaluate"):
+    with job.local("evaluate"):
         if trace is not None and theta is not None:
             values = moments(trace, theta, n_moments)
-    report.peak_rss_bytes = mpi.collect(comm, peak_rss_bytes())
-    return RunResult(report, trace, values)
+    job.report.n_failed_cache_writes = sum(mpi.collect(comm, store.n_failed_writes))
+    job.report.peak_rss_bytes = mpi.collect(comm, peak_rss_bytes())
+    return RunResult(job.report, trace, values)
 
 
 def record_trace(
@@ -162,66 +209,234 @@ def record_trace(
         The trace, on every rank.
 
     Raises:
+        ConfigError: A setting that is not a positive number.
         StageError: A stage failed on at least one rank; equal on every rank.
+        EnvironmentMismatchError: The ranks do not run the same code or settings.
     """
+    settings = Settings(
+        strategy=strategy,
+        min_size=min_size,
+        cache_dir=None if cache_dir is None else Path(cache_dir),
+        n_devices=n_devices,
+        round_bytes=round_bytes,
+    )
     ranks = mpi.open_world() if comm is None else mpi.wrap(comm)
     try:
-        settings = Settings(
-            strategy=strategy,
-            min_size=min_size,
-            cache_dir=None if cache_dir is None else Path(cache_dir),
-            n_devices=n_devices,
-            round_bytes=round_bytes,
-        )
-        result = run(ranks, lambda: _require_graph(graph), settings)
-        image = b"" if result.trace is None else trace_io.encode_trace(result.trace)
-        received = mpi.share_bytes(ranks, image)
-        return trace_io.decode_trace(received) if result.trace is None else result.trace
+        trace = run(ranks, lambda: _require_graph(graph), settings).trace
+        return _share_trace(ranks, trace)
     finally:
         ranks.free()
 
 
+def _require_graph(graph: PhaseTypeGraph | None) -> PhaseTypeGraph:
+    if not isinstance(graph, PhaseTypeGraph):
+        raise ConfigError(
+            "There is no graph to record",
+            problem=f"expected a PhaseTypeGraph on rank 0, got {type(graph).__name__}",
+            context={"rank": 0},
+            resolution="pass the graph on rank 0; PhaseTypeGraph.from_phasic takes a phasic.Graph",
+        )
+    return graph
+
+
+def _share_trace(comm: Comm, trace: EliminationTrace | None) -> EliminationTrace:
+    """Collective. Returns the trace of rank 0 on every rank."""
+    scalars, arrays = ({}, {}) if trace is None else trace.parts()
+    scalars = mpi.share(comm, scalars, dict)
+    arrays = mpi.share_arrays(comm, arrays)
+    return EliminationTrace.from_parts(scalars, arrays) if trace is None else trace
+
+
 def _record(
-    comm: Comm,
-    graph: PhaseTypeGraph | None,
-    settings: Settings,
-    store: TraceStore,
-    recorder: Recorder,
-    report: RunReport,
-    hooks: Hooks,
+    job: _Run, graph: PhaseTypeGraph | None, store: TraceStore, recorder: Recorder
 ) -> EliminationTrace | None:
     """Collective. Split, plan, send, record, keep, gather and stitch; the trace on rank 0."""
     condensation = None
-    with report.stage("split"), mpi.agree(comm, "split"):
+    with job.local("split"):
         if graph is not None:
             condensation = condense(graph)
-            _count_graph(report, graph, condensation)
+            _count_graph(job.report, graph, condensation)
     blocks = () if condensation is None else condensation.distinct
-    with report.stage("plan"):
-        with mpi.agree(comm, "cache"):
-            keys = store.keys()
-        held = mpi.collect(comm, keys)
-        plan = None
-        with mpi.agree(comm, "plan"):
-            if condensation is not None:
-                plan = assign.plan(
-                    blocks, held, comm.size, settings.min_size, settings.round_bytes
-                )
-                _count_plan(report, plan)
-        plan = mpi.share(comm, plan)
-    with report.stage("send"):
-        mine = _send(comm, plan, blocks, report)
-    with report.stage("record"):
-        traces = _record_and_keep(comm, mine, store, recorder, report, hooks)
-    with report.stage("fetch"), mpi.agree(comm, "fetch"):
-        fetched = store.load(plan.fetch_keys[comm.rank])
-    with report.stage("gather"):
-        gathered = _gather(comm, plan, {**traces, **fetched}, report)
-    with report.stage("stitch"), mpi.agree(comm, "stitch"):
-        trace = None
+    with job.timed("plan"):
+        plan = _plan(job, blocks, store)
+    with job.timed("send"):
+        mine = _send(job, plan, blocks)
+    with job.timed("record"):
+        traces = _record_and_keep(job, mine, store, recorder)
+    with job.local("fetch"):
+        traces.update(store.load(plan.fetch[job.comm.rank]))
+    with job.timed("gather"):
+        gathered = _gather(job, traces)
+    trace = None
+    with job.local("stitch"):
         if graph is not None and condensation is not None:
-            trace = stitch(graph, condensation, gathered)
-            report.n_entries = trace.n_entries
-            report.n_operations = trace.n_operations()
-            report.trace_bytes = trace.nbytes
+            trace = stitch(graph, condensation, gathered, consume=True)
+            _count_trace(job.report, trace)
     return trace
+
+
+def _plan(job: _Run, blocks: Sequence[SccBlock], store: TraceStore) -> Assignment:
+    """Collective. Asks all ranks what they hold of the blocks of rank 0, and deals out the rest."""
+    with mpi.agree(job.comm, "cache"):
+        known = store.fingerprints()
+    keys = mpi.share(job.comm, [block.key for block in blocks], list[str])
+    held = mpi.collect(job.comm, {key: known[key] for key in keys if key in known})
+    plan = None
+    with mpi.agree(job.comm, "plan"):
+        if job.comm.rank == 0:
+            plan = assign.plan(
+                blocks,
+                held,
+                min_size=job.settings.min_size,
+                round_bytes=job.settings.round_bytes,
+            )
+            job.report.n_recorded = sum(map(len, plan.record))
+            job.report.n_cache_hits = sum(map(len, plan.fetch))
+            job.report.balance = plan.balance
+    return mpi.share(job.comm, plan, Assignment)
+
+
+def _send(job: _Run, plan: Assignment, blocks: Sequence[SccBlock]) -> list[SccBlock]:
+    """Collective. Returns the blocks that this rank is to record; rank 0 keeps its own."""
+    comm = job.comm
+    mine = [blocks[index] for index in plan.record[0]] if comm.rank == 0 else []
+    for dealt in plan.scatter:
+        parts = None
+        with mpi.agree(comm, "send"):
+            if comm.rank == 0:
+                others = (payload.pack_blocks(blocks[i] for i in rank) for rank in dealt[1:])
+                parts = [bytearray(), *others]
+                job.report.payload_bytes += sum(map(len, parts))
+        received = mpi.scatter_bytes(comm, parts)
+        with mpi.agree(comm, "receive"):
+            if comm.rank > 0:
+                mine += payload.unpack_blocks(received)
+    return mine
+
+
+def _record_and_keep(
+    job: _Run, blocks: Sequence[SccBlock], store: TraceStore, recorder: Recorder
+) -> dict[str, BlockTrace]:
+    """Collective. Records and caches the blocks of this rank, batch by batch."""
+    comm, hooks = job.comm, job.hooks
+    with mpi.agree(comm, "prepare"):
+        strategy = recorder.prepare(blocks)
+    seconds = {"record": 0.0, "keep": 0.0}
+    stopping = threading.Event()
+
+    def work() -> dict[str, BlockTrace]:
+        traces: dict[str, BlockTrace] = {}
+        for batch in _batches(blocks):
+            _require_no_stop(stopping, len(traces), len(blocks))
+            begin = time.perf_counter()
+            recorded = recorder.record(batch)
+            middle = time.perf_counter()
+            store.keep(recorded)
+            seconds["record"] += middle - begin
+            seconds["keep"] += time.perf_counter() - middle
+            traces.update((trace.key, trace) for trace in recorded)
+        return traces
+
+    def listen() -> None:
+        hooks.on_progress("record", recorder.n_done, len(blocks))
+        if hooks.stop_requested():
+            stopping.set()
+
+    try:
+        traces = mpi.run_failfast(comm, "record", work, cancel=recorder.cancel, on_idle=listen)
+    except StageError as exc:
+        _raise_stop(exc)
+        raise
+    job.report.strategy = ", ".join(sorted(set(mpi.collect(comm, strategy))))
+    job.report.record_seconds = mpi.collect(comm, seconds["record"])
+    job.report.keep_seconds = mpi.collect(comm, seconds["keep"])
+    return traces
+
+
+def _batches(blocks: Sequence[SccBlock]) -> Iterator[list[SccBlock]]:
+    """Cuts blocks into batches of about :data:`BATCH_SECONDS` of estimated work."""
+    batch: list[SccBlock] = []
+    seconds = 0.0
+    for block in blocks:
+        batch.append(block)
+        seconds += SECONDS_PER_COST * assign.estimated_cost(block.n_vertices, block.n_edges)
+        if seconds >= BATCH_SECONDS:
+            yield batch
+            batch, seconds = [], 0.0
+    if batch:
+        yield batch
+
+
+def _require_no_stop(stopping: threading.Event, n_done: int, n_total: int) -> None:
+    if stopping.is_set():
+        raise RunStoppedError(
+            "The run was asked to stop",
+            problem=f"this rank had recorded {n_done} of {n_total} blocks",
+            resolution="run it again: what was recorded is in the cache and is not recorded again",
+        )
+
+
+def _raise_stop(failure: StageError) -> None:
+    """A stage that failed only because ranks were asked to stop is a stop, not a failure."""
+    if all(report.kind == RunStoppedError.__name__ for report in failure.reports.values()):
+        first = min(failure.reports)
+        raise RunStoppedError(
+            "The run was asked to stop",
+            problem=f"a signal reached ranks {sorted(failure.reports)} while they recorded",
+            context={"host": failure.reports[first].host},
+            resolution="run it again: what was recorded is in the caches and is not recorded again",
+        ) from None
+
+
+def _gather(job: _Run, traces: Mapping[str, BlockTrace]) -> dict[str, BlockTrace]:
+    """Collective. Brings all traces to rank 0, in bounded rounds; empty elsewhere."""
+    comm = job.comm
+    sizes = {key: trace.nbytes for key, trace in traces.items()}
+    everyone = mpi.collect(comm, {} if comm.rank == 0 else sizes)
+    n_bytes = sum(sum(rank.values()) for rank in everyone)
+    with mpi.agree(comm, "gather"):
+        if comm.rank == 0:
+            job.report.gathered_bytes = n_bytes
+            _require_memory(n_bytes + sum(sizes.values()))
+    gathered = dict(traces) if comm.rank == 0 else {}
+    dealt = [sorted(rank) for rank in everyone]
+    everything = {key: size for rank in everyone for key, size in rank.items()}
+    for rounds in assign.rounds(dealt, everything, job.settings.round_bytes):
+        with mpi.agree(comm, "pack"):
+            part = payload.pack_messages([payload.pack_trace(traces[k]) for k in rounds[comm.rank]])
+        received = mpi.gather_bytes(comm, part)
+        with mpi.agree(comm, "unpack"):
+            for packed in received or ():
+                found = map(payload.unpack_trace, payload.unpack_messages(packed))
+                gathered.update((trace.key, trace) for trace in found)
+    return gathered
+
+
+def _require_memory(trace_bytes: int) -> None:
+    """Traces are held beside the columns that they are copied to, one by one."""
+    available = config.available_memory()
+    if available is not None and 2 * trace_bytes > available:
+        raise EnvironmentMismatchError(
+            "The traces do not fit the memory of rank 0",
+            problem=f"expected {2 * trace_bytes} bytes to be free, got {available}",
+            context={"rank": 0, "trace bytes": trace_bytes},
+            resolution="give the host of rank 0 more memory, or put fewer ranks on it; all blocks "
+            "are recorded and cached, so a rerun only gathers",
+        )
+
+
+def _count_graph(report: RunReport, graph: PhaseTypeGraph, condensation: Condensation) -> None:
+    report.n_vertices = graph.n_vertices
+    report.n_edges = graph.n_edges
+    report.n_transient = condensation.vertex.size
+    report.n_self_loops = condensation.n_self_loops
+    report.n_zero_edges = condensation.n_zero_edges
+    report.n_blocks = condensation.n_blocks
+    report.n_distinct = len(condensation.distinct)
+    report.largest_block = int(np.diff(condensation.block_ptr).max())
+
+
+def _count_trace(report: RunReport, trace: EliminationTrace) -> None:
+    report.n_entries = trace.n_entries
+    report.n_operations = trace.n_operations()
+    report.trace_bytes = trace.nbytes

@@ -17,7 +17,7 @@ class RunReport:
 
     Attributes:
         n_ranks: Ranks that took part.
-        strategy: How blocks were recorded, and in ``strategy_reason`` why.
+        strategy: How blocks were recorded; several names if ``auto`` chose by rank.
         n_vertices: Vertices of the graph; ``n_edges`` of its edges, ``n_transient`` transient ones.
         n_self_loops: Self-loops left out; ``n_zero_edges``: edges of weight zero left out.
         n_blocks: Strongly connected components of transient vertices.
@@ -38,7 +38,6 @@ class RunReport:
 
     n_ranks: int = 1
     strategy: str = ""
-    strategy_reason: str = ""
     n_vertices: int = 0
     n_edges: int = 0
     n_transient: int = 0

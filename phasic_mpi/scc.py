@@ -134,17 +134,22 @@ def condense(graph: PhaseTypeGraph) -> Condensation:
     _require_absorption(graph, source, target)
     _require_start(graph, source)
     parts = _core.condense(graph.n_vertices, source, target)
-    inner_ptr, inner_col = parts.pop("inner_ptr"), parts.pop("inner_col")
-    distinct, block_pattern = _cut(parts["block_ptr"], inner_ptr, inner_col)
+    distinct, block_pattern = _cut(parts["block_ptr"], parts["inner_ptr"], parts["inner_col"])
     n_self_loops, n_zero_edges = int(loop.sum()), int((zero & ~loop).sum())
     _log_dropped(n_self_loops, n_zero_edges)
     return Condensation(
         distinct=distinct,
         block_pattern=block_pattern,
+        block_ptr=parts["block_ptr"],
+        vertex=parts["vertex"],
+        position=parts["position"],
+        internal_ptr=parts["internal_ptr"],
+        off_ptr=parts["off_ptr"],
+        off_col=parts["off_col"],
         edge_index=live,
+        edge_place=parts["edge_place"],
         n_self_loops=n_self_loops,
         n_zero_edges=n_zero_edges,
-        **parts,
     )
 
 
@@ -170,8 +175,8 @@ def _fingerprints(row_ptr: NDArray[np.int64], col: NDArray[np.int32]) -> tuple[s
     content = (
         BLOCK_SCHEMA.encode(),
         np.array([row_ptr.size - 1, col.size], dtype="<i8").tobytes(),
-        np.ascontiguousarray(row_ptr, dtype="<i8"),
-        np.ascontiguousarray(col, dtype="<i4"),
+        np.ascontiguousarray(row_ptr, dtype="<i8").data,
+        np.ascontiguousarray(col, dtype="<i4").data,
     )
     key, check = hashlib.sha256(), hashlib.blake2b(digest_size=16)
     for part in content:

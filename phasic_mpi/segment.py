@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from phasic_mpi import hdf5
-from phasic_mpi.errors import GraphError, StoreError
-from phasic_mpi.scc import SccBlock
+from phasic_mpi.errors import DamagedFileError, GraphError
 from phasic_mpi.trace import BlockTrace
 from phasic_mpi.trace_check import check_patterns, check_pointers, check_range, refuse
 
 FILETYPE = "phasic_mpi.segment"
 VERSION = (1, 0)
+
+_NAMES = {
+    "key": "S64",
+    "check": "S32",
+    "pattern_ptr": "int64",
+    "edge_ptr": "int64",
+    "order": "int32",
+    "row_ptr": "int64",
+    "upper_ptr": "int64",
+    "col": "int32",
+    "edge_slot": "int64",
+}
 
 
 class Entry(NamedTuple):
@@ -58,7 +68,84 @@ def encode(traces: Sequence[BlockTrace]) -> memoryview:
             "edge_slot": np.concatenate([trace.edge_slot + base for trace, base in placed]),
         },
         attributes={},
-        summary={
-            field: [getattr(entry, field) for entry in entries] for field in Entry._fields
-        },
+        summary={field: [getattr(entry, field) for entry in entries] for field in Entry._fields},
+    )
+
+
+def entries_of(header: hdf5.Header) -> list[Entry]:
+    """The entries that the header of a segment lists."""
+    return [
+        Entry(*values)
+        for values in zip(*(header.summary[field] for field in Entry._fields), strict=True)
+    ]
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """What a segment holds, from its header alone.
+
+    Raises:
+        StoreError: The header is damaged, or the file is no segment of this layout.
+        OSError: The file cannot be read.
+    """
+    return entries_of(hdf5.read_header(path, filetype=FILETYPE, version=VERSION))
+
+
+def read(path: Path) -> dict[str, BlockTrace]:
+    """All traces of a segment by key, checked; large arrays are views of what was read.
+
+    Raises:
+        StoreError: The file is damaged, or no segment of this layout.
+        OSError: The file cannot be read.
+    """
+    arrays, header = hdf5.read(path, filetype=FILETYPE, version=VERSION, names=_NAMES)
+    entries = entries_of(header)
+    try:
+        _check(arrays, entries)
+    except GraphError as exc:
+        raise DamagedFileError(
+            f"{path} is damaged",
+            problem=exc.problem,
+            context={"path": path, "traces": len(entries)},
+            resolution="remove the file; a rerun records its blocks again",
+        ) from exc
+    return {entry.key: _cut(arrays, index, entry) for index, entry in enumerate(entries)}
+
+
+def _check(arrays: hdf5.Arrays, entries: list[Entry]) -> None:
+    """The arrays are what the header says, and consistent."""
+    for name, dtype in _NAMES.items():
+        if arrays[name].dtype != np.dtype(dtype) or arrays[name].ndim != 1:
+            refuse(f"{name}: expected {dtype}, got {arrays[name].dtype}")
+    for name in ("key", "check"):
+        expected = [getattr(entry, name) for entry in entries]
+        if arrays[name].astype(str).tolist() != expected:
+            refuse(f"{name}: expected the fingerprints that the header lists")
+    n_rows, n_edges = arrays["order"].size, arrays["edge_slot"].size
+    check_pointers("edge_ptr", arrays["edge_ptr"], n_edges)
+    check_patterns(*(arrays[n] for n in ("pattern_ptr", "order", "row_ptr", "upper_ptr", "col")))
+    bounds = arrays["row_ptr"][arrays["pattern_ptr"]]
+    sizes = {
+        "n_vertices": np.diff(arrays["pattern_ptr"]),
+        "n_edges": np.diff(arrays["edge_ptr"]),
+        "n_entries": np.diff(bounds),
+    }
+    for name, actual in sizes.items():
+        if actual.tolist() != [getattr(entry, name) for entry in entries]:
+            refuse(f"{name}: expected the sizes that the header lists, for {n_rows} rows")
+    first, last = (np.repeat(ends, sizes["n_edges"]) for ends in (bounds[:-1], bounds[1:]))
+    check_range("edge_slot", arrays["edge_slot"] - first, 0, last - first)
+
+
+def _cut(arrays: hdf5.Arrays, index: int, entry: Entry) -> BlockTrace:
+    begin, end = arrays["pattern_ptr"][index : index + 2]
+    edges = slice(*arrays["edge_ptr"][index : index + 2])
+    first, last = arrays["row_ptr"][[begin, end]]
+    return BlockTrace(
+        key=entry.key,
+        check=entry.check,
+        order=arrays["order"][begin:end],
+        row_ptr=arrays["row_ptr"][begin : end + 1] - first,
+        upper_ptr=arrays["upper_ptr"][begin:end] - first,
+        col=arrays["col"][first:last],
+        edge_slot=arrays["edge_slot"][edges] - first,
     )

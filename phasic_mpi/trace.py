@@ -7,10 +7,10 @@ subtraction-free (GTH) arithmetic that reads a trace are in ``replay.hpp``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from phasic_mpi.operations import Operation, count, expand
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
+AnyArray = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,12 @@ class BlockTrace:
     def n_entries(self) -> int:
         """Number of off-diagonal entries of L and U together."""
         return self.col.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        arrays = (self.order, self.row_ptr, self.upper_ptr, self.col, self.edge_slot)
+        return sum(array.nbytes for array in arrays)
 
 
 class BlockRow(NamedTuple):
@@ -183,11 +190,22 @@ class EliminationTrace:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        return sum(
-            value.nbytes
-            for value in (getattr(self, entry.name) for entry in fields(self))
-            if isinstance(value, np.ndarray)
-        )
+        _, arrays = self.parts()
+        return sum(array.nbytes for array in arrays.values())
+
+    def parts(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:
+        """Counts and keys, and arrays, by the names of their attributes."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        return {name: value for name, value in values.items() if name not in arrays}, arrays
+
+    @classmethod
+    def from_parts(
+        cls, scalars: Mapping[str, Any], arrays: Mapping[str, AnyArray]
+    ) -> EliminationTrace:
+        """Puts together what :meth:`parts` took apart."""
+        values: dict[str, Any] = {**scalars, **arrays}
+        return cls(**{**values, "pattern_key": tuple(scalars["pattern_key"])})
 
     def position(self) -> Int32Array:
         """``int32[n_vertices]``, position of each vertex, -1 for starting and absorbing ones."""
@@ -201,12 +219,19 @@ class EliminationTrace:
         Raises:
             GraphError: A pointer that does not ascend or an index out of range.
         """
-        names = (
-            "block_ptr block_pattern value_ptr pattern_ptr order row_ptr upper_ptr col off_ptr "
-            "off_col"
-        )
         try:
-            return _core.Trace(**{name: getattr(self, name) for name in names.split()})
+            return _core.Trace(
+                block_ptr=self.block_ptr,
+                block_pattern=self.block_pattern,
+                value_ptr=self.value_ptr,
+                pattern_ptr=self.pattern_ptr,
+                order=self.order,
+                row_ptr=self.row_ptr,
+                upper_ptr=self.upper_ptr,
+                col=self.col,
+                off_ptr=self.off_ptr,
+                off_col=self.off_col,
+            )
         except ValueError as exc:
             raise GraphError(
                 "Trace cannot be replayed",

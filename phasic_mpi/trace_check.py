@@ -16,6 +16,7 @@ from phasic_mpi.errors import GraphError
 from phasic_mpi.trace import EliminationTrace, Float64Array, Int32Array, Int64Array
 
 AnyArray = NDArray[np.generic]
+IndexArray = Int32Array | Int64Array
 BoolArray = NDArray[np.bool_]
 
 # Comparing this many entries at a time keeps the intermediate booleans in the processor's cache.
@@ -83,9 +84,9 @@ def check_pointers(name: str, ptr: Int64Array, end: int, *, strictly: bool = Fal
         refuse(f"{name}[{index}]: expected {bound} {ptr[index - 1]}, got {ptr[index]}")
 
 
-def check_range(name: str, values: AnyArray, low: int, high: int | AnyArray) -> None:
+def check_range(name: str, values: IndexArray, low: int, high: int | IndexArray) -> None:
     """Checks that ``low <= values < high``, where ``high`` is a number or one per value."""
-    outside = (values < low) | (values >= high)  # type: ignore[operator]
+    outside = (values < low) | (values >= high)
     if outside.any():
         index = int(np.argmax(outside))
         limit = high if isinstance(high, int) else high[index]
@@ -157,12 +158,12 @@ def _check_rows(
         (upper_ptr, row_ptr[1:], row + 1, size),
     ):
         filled = np.flatnonzero(first < last)
-        for entry in (first[filled], last[filled] - 1):
-            outside = (col[entry] < low[filled]) | (col[entry] >= high[filled])
+        for entries in (first[filled], last[filled] - 1):
+            outside = (col[entries] < low[filled]) | (col[entries] >= high[filled])
             if outside.any():
                 worst = int(np.argmax(outside))
                 bounds = f"{low[filled[worst]]} <= column < {high[filled[worst]]}"
-                refuse(f"col[{entry[worst]}]: expected {bounds}, got {col[entry[worst]]}")
+                refuse(f"col[{entries[worst]}]: expected {bounds}, got {col[entries[worst]]}")
 
 
 def _check_blocks(trace: EliminationTrace) -> None:
@@ -258,7 +259,8 @@ def _check_numbers(trace: EliminationTrace) -> None:
         _require((values >= 0) & np.isfinite(values), name, values, "a finite number >= 0")
     for name in ("coefficient", "start_coefficient"):
         values = getattr(trace, name)
-        _require(np.isfinite(values).all(axis=1), name, values, "finite numbers")
+        finite: BoolArray = np.logical_and.reduce(np.isfinite(values), axis=1)
+        _require(finite, name, values, "finite numbers")
 
 
 def _check_size(name: str, array: AnyArray, size: int) -> None:

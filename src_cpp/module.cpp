@@ -1,10 +1,11 @@
-// The Python face of the core: the only file that knows pybind11. Arrays are checked here, once, and
-// the GIL is released while the core works.
+// The Python face of the core: the only file that knows pybind11. Arrays are checked here, once,
+// and the GIL is released while the core works.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -46,7 +47,8 @@ Array<T> to_numpy(std::vector<T>&& data) {
   auto owner = std::make_unique<std::vector<T>>(std::move(data));
   const auto size = static_cast<py::ssize_t>(owner->size());
   T* first = owner->data();
-  py::capsule keeper(owner.release(), [](void* held) { delete static_cast<std::vector<T>*>(held); });
+  py::capsule keeper(owner.release(),
+                     [](void* held) { delete static_cast<std::vector<T>*>(held); });
   return Array<T>(size, first, keeper);
 }
 
@@ -121,6 +123,29 @@ Array<int32_t> order_block(const Array<int64_t>& row_ptr, const Array<int32_t>& 
   return to_numpy(std::move(order));
 }
 
+void check_order(std::span<const int32_t> order, int32_t n_vertices) {
+  check_vertices(order, n_vertices, "order");
+  std::vector<bool> seen(static_cast<size_t>(n_vertices), false);
+  for (const int32_t vertex : order) seen[static_cast<size_t>(vertex)] = true;
+  if (order.size() == seen.size() && std::find(seen.begin(), seen.end(), false) == seen.end()) {
+    return;
+  }
+  throw std::invalid_argument("order is not a permutation of the vertices");
+}
+
+size_t count_entries(const Array<int64_t>& row_ptr, const Array<int32_t>& col,
+                     const Array<int32_t>& order) {
+  const BlockView block{view(row_ptr), view(col)};
+  const auto vertices = view(order);
+  if (!is_valid(block)) require_ok(Status::bad_index);
+  check_order(vertices, block.n());
+  const py::gil_scoped_release release;
+  const std::atomic<bool> never{false};
+  LuPattern pattern;
+  require_ok(symbolic_lu(block, vertices, never, pattern));
+  return pattern.col.size();
+}
+
 /// Keeps the arrays of a trace alive beside the views of them.
 class PyTrace {
  public:
@@ -177,8 +202,8 @@ class PyFactor {
   void solve(Array<double>& x, bool transpose) const {
     if (failed_ != Factor::kDone) throw std::invalid_argument("the factorisation failed");
     if (static_cast<size_t>(x.size()) != n_transient_) {
-      throw std::invalid_argument("x: expected " + std::to_string(n_transient_) +
-                                  " numbers, got " + std::to_string(x.size()));
+      throw std::invalid_argument("x: expected " + std::to_string(n_transient_) + " numbers, got " +
+                                  std::to_string(x.size()));
     }
     const std::span<double> numbers = writable(x);
     const py::gil_scoped_release release;
@@ -243,6 +268,8 @@ PYBIND11_MODULE(_core, module) {
              py::arg("target").noconvert());
   module.def("minimum_degree_order", &order_block, py::arg("row_ptr").noconvert(),
              py::arg("col").noconvert());
+  module.def("count_entries", &count_entries, py::arg("row_ptr").noconvert(),
+             py::arg("col").noconvert(), py::arg("order").noconvert());
 
   py::class_<BlockStore, std::shared_ptr<BlockStore>>(module, "BlockStore")
       .def(py::init(&BlockStore::create))
@@ -254,8 +281,7 @@ PYBIND11_MODULE(_core, module) {
       .def("put", &put_block, py::arg("row_ptr").noconvert(), py::arg("col").noconvert())
       .def("record", &record_block, py::arg("handle"))
       .def("take", &take_pattern, py::arg("handle"))
-      .def("drop", &BlockStore::drop, py::arg("handle"),
-           py::call_guard<py::gil_scoped_release>())
+      .def("drop", &BlockStore::drop, py::arg("handle"), py::call_guard<py::gil_scoped_release>())
       .def("cancel", &BlockStore::cancel);
 
   module.def("ffi_handlers", &handler_capsules);

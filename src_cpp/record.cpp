@@ -169,8 +169,8 @@ Status symbolic_lu(const BlockView& block, std::span<const int32_t> order,
   return SymbolicLu(block, order, pattern).run(cancel);
 }
 
-Status record(const BlockView& block, const std::atomic<bool>& cancel,
-              LuPattern& pattern) noexcept try {
+Status record(const BlockView& block, const std::atomic<bool>& cancel, LuPattern& pattern) noexcept
+    try {
   if (!is_valid(block)) return Status::bad_index;
   const Status ordered = minimum_degree_order(block, cancel, pattern.order);
   if (ordered != Status::ok) return ordered;

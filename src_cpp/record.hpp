@@ -11,8 +11,8 @@
 
 namespace phasic_mpi {
 
-/// Pattern of L and U of a block in elimination order. Row i belongs to vertex order[i]; its columns
-/// are elimination positions without the diagonal, ascending: L below i, then U above it.
+/// Pattern of L and U of a block in elimination order. Row i belongs to vertex order[i]; its
+/// columns are elimination positions without the diagonal, ascending: L below i, then U above it.
 struct LuPattern {
   std::vector<int32_t> order;      // n
   std::vector<int64_t> row_ptr;    // n + 1

@@ -65,9 +65,8 @@ bool are_valid_off_edges(const TraceView& trace, size_t block) {
   const int64_t last = trace.block_ptr[block + 1];
   const auto limit = static_cast<int64_t>(trace.n_transient());
   const int64_t begin = trace.off_ptr[at(trace.block_ptr[block])];
-  return std::ranges::all_of(
-      trace.off_col.subspan(at(begin), at(trace.off_ptr[at(last)] - begin)),
-      [&](int32_t target) { return target >= last && target < limit; });
+  return std::ranges::all_of(trace.off_col.subspan(at(begin), at(trace.off_ptr[at(last)] - begin)),
+                             [&](int32_t target) { return target >= last && target < limit; });
 }
 
 }  // namespace

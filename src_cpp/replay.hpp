@@ -33,9 +33,9 @@ bool is_valid(const TraceView& trace);
 /// Scalar multiplications (each with an addition) of the factorisation of each pattern.
 std::vector<int64_t> count_updates(const TraceView& trace);
 
-/// M = (I - L)(S - U) for each diagonal block of M = diag(exit rates) - rates, by the elimination of
-/// Grassmann, Taksar and Heyman (1985). A pivot is the sum of what is left in its row, with the rate
-/// of leaving the block carried along as one more column: all numbers are sums of products of
+/// M = (I - L)(S - U) for each diagonal block of M = diag(exit rates) - rates, by the elimination
+/// of Grassmann, Taksar and Heyman (1985). A pivot is the sum of what is left in its row, with the
+/// rate of leaving the block carried along as one more column: all numbers are sums of products of
 /// non-negative numbers, so every component of a solution has a relative error of a few n eps
 /// (O'Cinneide 1993).
 class Factor {

@@ -24,8 +24,7 @@ def plain_trace(block: SccBlock, seed: int = 0) -> BlockTrace:
     order = np.random.default_rng(seed).permutation(n).astype(np.int32)
     place = np.argsort(order)
     rows = [
-        {int(place[v]) for v in block.col[block.row_ptr[u] : block.row_ptr[u + 1]]}
-        for u in order
+        {int(place[v]) for v in block.col[block.row_ptr[u] : block.row_ptr[u + 1]]} for u in order
     ]
     for k in range(n):
         later = {column for column in rows[k] if column > k}

@@ -35,9 +35,7 @@ def reachable(n_vertices: int, edges: list[tuple[int, int]]) -> np.ndarray:
 def blocks_of(condensation: Condensation) -> list[list[int]]:
     return [
         condensation.vertex[first:last].tolist()
-        for first, last in zip(
-            condensation.block_ptr[:-1], condensation.block_ptr[1:], strict=True
-        )
+        for first, last in zip(condensation.block_ptr[:-1], condensation.block_ptr[1:], strict=True)
     ]
 
 
@@ -123,13 +121,17 @@ def test_a_vertex_whose_weights_are_all_zero_is_named() -> None:
 
 def test_vertices_that_cannot_reach_absorption_are_named() -> None:
     graph = constant_graph(6, [(1, 2), (2, 3), (3, 2), (1, 4), (4, 5)])
-    with pytest.raises(GraphError, match="reachable from every vertex, but it is not from vertex 2, 3"):
+    with pytest.raises(GraphError, match="from every vertex, but it is not from vertex 2, 3"):
         condense(graph)
 
 
 def test_a_start_that_can_only_be_absorbed_at_once_is_refused() -> None:
     graph = PhaseTypeGraph.from_arrays(
-        n_vertices=3, edge_source=[1], edge_target=[2], edge_weight=[1.0], start_target=[2],
+        n_vertices=3,
+        edge_source=[1],
+        edge_target=[2],
+        edge_weight=[1.0],
+        start_target=[2],
         start_weight=[1.0],
     )
     with pytest.raises(GraphError, match="start"):

@@ -1,0 +1,110 @@
+"""Types of the compiled core; ``src_cpp/module.cpp`` defines what is declared here.
+
+Arrays must be C-contiguous and of the dtype given: nothing is converted. Bad arguments raise
+``ValueError`` or ``TypeError``, and a lack of memory raises ``MemoryError``.
+"""
+
+from typing import TypedDict, final
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import CapsuleType
+
+_Int32Array = NDArray[np.int32]
+_Int64Array = NDArray[np.int64]
+
+# Status code -> name.
+STATUS_NAMES: dict[int, str]
+
+class Components(TypedDict):
+    """What :func:`condense` returns; see ``phasic_mpi.scc.Condensation``."""
+
+    block_ptr: _Int64Array
+    vertex: _Int32Array
+    position: _Int32Array
+    internal_ptr: _Int64Array
+    inner_ptr: _Int64Array
+    inner_col: _Int32Array
+    off_ptr: _Int64Array
+    off_col: _Int32Array
+    edge_place: _Int64Array
+
+def condense(n_vertices: int, source: _Int32Array, target: _Int32Array) -> Components:
+    """Strongly connected components in topological order, and the place of every edge."""
+
+def trapped_vertices(n_vertices: int, source: _Int32Array, target: _Int32Array) -> _Int32Array:
+    """Vertices from which no vertex without edges can be reached, ascending."""
+
+def minimum_degree_order(row_ptr: _Int64Array, col: _Int32Array) -> _Int32Array:
+    """Vertex eliminated at each step; ``RuntimeError`` for a malformed pattern."""
+
+def count_entries(row_ptr: _Int64Array, col: _Int32Array, order: _Int32Array) -> int:
+    """Off-diagonal entries of L and U under ``order``; ``RuntimeError`` for a malformed pattern."""
+
+def ffi_handlers() -> dict[str, CapsuleType]:
+    """Handlers by name, as ``jax.ffi.register_ffi_target`` takes them."""
+
+@final
+class BlockStore:
+    """Blocks on their way through the recorder; all methods may be called from any thread."""
+
+    def __init__(self) -> None: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def n_done(self) -> int: ...
+    @property
+    def max_concurrency(self) -> int: ...
+    @property
+    def cancelled(self) -> bool: ...
+    def put(self, row_ptr: _Int64Array, col: _Int32Array) -> int:
+        """Copies a block in and returns its handle."""
+
+    def record(self, handle: int) -> int:
+        """Records the block on this thread and returns its status."""
+
+    def take(
+        self, handle: int
+    ) -> tuple[_Int32Array, _Int64Array, _Int64Array, _Int32Array, _Int64Array]:
+        """Moves ``order, row_ptr, upper_ptr, col, edge_slot`` of a recorded block out."""
+
+    def drop(self, handle: int) -> None:
+        """Forgets the block; a handle that is not held is no error."""
+
+    def cancel(self) -> None:
+        """Ends what runs and refuses what comes."""
+
+@final
+class Trace:
+    """The arrays of an ``EliminationTrace`` that replay reads, checked once."""
+
+    def __init__(
+        self,
+        *,
+        block_ptr: _Int64Array,
+        block_pattern: _Int32Array,
+        value_ptr: _Int64Array,
+        pattern_ptr: _Int64Array,
+        order: _Int32Array,
+        row_ptr: _Int64Array,
+        upper_ptr: _Int64Array,
+        col: _Int32Array,
+        off_ptr: _Int64Array,
+        off_col: _Int32Array,
+    ) -> None: ...
+    def count_updates(self) -> _Int64Array:
+        """Multiplications, each with an addition, that factor each pattern."""
+
+@final
+class Factor:
+    """A factorisation; overwrites and keeps ``values``, the summed weights of all slots."""
+
+    def __init__(self, trace: Trace, values: NDArray[np.float64]) -> None: ...
+    @property
+    def failed(self) -> int:
+        """Position of a vertex that cannot be left at these weights, or -1."""
+
+    def solve(self, x: NDArray[np.float64], transpose: bool = False) -> None:
+        """Replaces ``x`` by the solution for this right-hand side."""

@@ -1,13 +1,14 @@
 """Ranks: every collective the run makes, the agreement after each stage, and fail-fast.
 
-The home of mpi4py, which is imported (and MPI started) by :func:`open_world` alone. Bulk data moves as
-bytes, small facts as objects. All waiting is done with non-blocking calls that are tested between
-short sleeps: blocking collectives burn a core and keep signals from being served.
+The home of mpi4py, which is imported (and MPI started) when the first communicator is opened. Bulk
+data moves as bytes, small facts as objects. All waiting is done with non-blocking calls that are
+tested between short sleeps: blocking collectives burn a core and keep signals from being served.
 """
 
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -24,9 +25,11 @@ from phasic_mpi.errors import (
     EnvironmentMismatchError,
     FailureReport,
     MissingDependencyError,
+    PhasicMpiError,
     RecordingCancelledError,
     StageError,
 )
+from phasic_mpi.log import write_line
 
 T = TypeVar("T")
 
@@ -68,10 +71,6 @@ class Comm:
         """Collective. Gives the duplicate back to MPI."""
         self.mpi.Free()
 
-    def abort(self, code: int) -> None:
-        """Ends all ranks at once with exit status ``code``, for errors the ranks did not agree on."""
-        self.mpi.Abort(code)
-
 
 def open_world() -> Comm:
     """Collective. Starts MPI and returns all ranks that the launcher started.
@@ -95,6 +94,15 @@ def open_world() -> Comm:
     return comm
 
 
+def abort_all(code: int) -> None:
+    """Ends all ranks at once with exit status ``code``, for errors the ranks did not agree on.
+
+    Returns if MPI has not been started or there is one rank.
+    """
+    if "mpi4py.MPI" in sys.modules and _mpi().COMM_WORLD.size > 1:
+        _mpi().COMM_WORLD.Abort(code)
+
+
 def wrap(communicator: Any) -> Comm:
     """Collective. Takes a user's mpi4py communicator, by duplicating it."""
     return Comm(communicator)
@@ -103,7 +111,7 @@ def wrap(communicator: Any) -> Comm:
 def library_version() -> str:
     """First line of what the MPI library says of itself."""
     text: str = _mpi().Get_library_version()
-    return text.split("\n")[0].strip("\x00 ")
+    return " ".join(text.strip("\x00").split("\n")[0].split())
 
 
 def _mpi() -> Any:
@@ -113,8 +121,8 @@ def _mpi() -> Any:
         raise MissingDependencyError(
             "No MPI library can be loaded",
             problem=f"mpi4py does not import: {exc}",
-            resolution="on a laptop: pip install 'phasic_mpi[mpich]'; on a cluster: load the module "
-            "of its MPI first, or name the library in MPI4PY_LIBMPI",
+            resolution="on a laptop: pip install 'phasic_mpi[mpich]'; on a cluster: load the "
+            "module of its MPI first, or name the library in MPI4PY_LIBMPI",
         ) from exc
     return MPI
 
@@ -143,28 +151,32 @@ def share(comm: Comm, value: Any, kind: type[T]) -> T:
     return value if comm.rank == 0 else msgspec.msgpack.decode(received, type=kind)
 
 
-def share_bytes(comm: Comm, data: bytes | memoryview) -> memoryview:
+def share_bytes(comm: Comm, data: bytes | memoryview | NDArray[np.uint8]) -> memoryview:
     """Collective. Returns rank 0's ``data`` on every rank, of any length."""
     (n_bytes, *_) = _sizes(comm, len(data)).tolist()
-    buffer = np.frombuffer(data, np.uint8) if comm.rank == 0 else np.empty(n_bytes, np.uint8)
+    buffer: NDArray[np.uint8] = np.empty(n_bytes, np.uint8)
+    if comm.rank == 0:
+        buffer = np.frombuffer(data, np.uint8)
     for begin in range(0, n_bytes, _CHUNK_BYTES):
         _wait(comm.mpi.Ibcast(buffer[begin : begin + _CHUNK_BYTES], root=0))
-    return memoryview(buffer)
+    return buffer.data
 
 
 def share_arrays(comm: Comm, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Collective. Returns rank 0's arrays on every rank; what other ranks pass is not read."""
+    """Collective. Returns rank 0's arrays on every rank; other ranks pass none."""
     forms = {name: (array.dtype.str, list(array.shape)) for name, array in arrays.items()}
     forms = share(comm, forms, dict[str, tuple[str, list[int]]])
     received = {}
     for name, (dtype, shape) in forms.items():
-        data = np.ascontiguousarray(arrays[name]).data.cast("B") if comm.rank == 0 else b""
+        data = (
+            np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8) if name in arrays else b""
+        )
         received[name] = np.frombuffer(share_bytes(comm, data), dtype).reshape(shape)
     return received
 
 
-def collect(comm: Comm, value: T) -> list[T]:
-    """Collective. Returns the small objects of all ranks, on every rank."""
+def collect(comm: Comm, value: Any) -> list[Any]:
+    """Collective. Returns the small objects of all ranks on every rank, as plain types."""
     data = np.frombuffer(msgspec.msgpack.encode(value), np.uint8)
     sizes = _sizes(comm, data.size)
     received = np.empty(int(sizes.sum()), np.uint8)
@@ -198,7 +210,7 @@ def scatter_bytes(comm: Comm, parts: Sequence[bytes | bytearray] | None) -> memo
             ]
             send = [np.concatenate(pieces), counts]
         _wait(comm.mpi.Iscatterv(send, out[begin : begin + count], root=0))
-    return memoryview(out)
+    return out.data
 
 
 def gather_bytes(comm: Comm, part: bytes | bytearray) -> list[memoryview] | None:
@@ -219,7 +231,7 @@ def gather_bytes(comm: Comm, part: bytes | bytearray) -> list[memoryview] | None
                 pieces[rank].append(piece)
     if comm.rank != 0:
         return None
-    return [memoryview(_joined(own)) for own in pieces]
+    return [_joined(own).data for own in pieces]
 
 
 def _joined(pieces: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -255,6 +267,24 @@ def agree(comm: Comm, stage: str) -> Iterator[None]:
         _raise_together(comm, stage, failure)
 
 
+@contextmanager
+def ending_all(comm: Comm) -> Iterator[None]:
+    """Ends all ranks if an exception leaves that they have not agreed on.
+
+    The others would wait for this one for ever; every error of this package that leaves a
+    collective function is equal on every rank.
+    """
+    try:
+        yield
+    except PhasicMpiError:
+        raise
+    except BaseException:
+        if comm.size > 1:
+            write_line(f"[rank {comm.rank}/{comm.size} on {comm.host}] {traceback.format_exc()}")
+            abort_all(1)
+        raise
+
+
 def _count_failures(comm: Comm, failure: BaseException | None) -> int:
     total = np.zeros(1, np.int32)
     _wait(comm.mpi.Iallreduce(np.array([failure is not None], np.int32), total))
@@ -263,18 +293,23 @@ def _count_failures(comm: Comm, failure: BaseException | None) -> int:
 
 def _raise_together(comm: Comm, stage: str, failure: BaseException | None) -> None:
     reports = collect(comm, None if failure is None else _describe(comm, failure))
-    failed = {rank: FailureReport(**report) for rank, report in enumerate(reports) if report}
+    failed = {
+        rank: msgspec.convert(report, FailureReport)
+        for rank, report in enumerate(reports)
+        if report is not None
+    }
     raise StageError.of(stage, failed, n_ranks=comm.size) from failure
 
 
-def _describe(comm: Comm, failure: BaseException) -> dict[str, str]:
-    return {
-        "host": comm.host,
-        "kind": type(failure).__name__,
-        "builtin": FailureReport.builtin_of(failure),
-        "message": str(failure),
-        "trace": "".join(traceback.format_exception(failure)),
-    }
+def _describe(comm: Comm, failure: BaseException) -> FailureReport:
+    return FailureReport(
+        host=comm.host,
+        kind=type(failure).__name__,
+        builtin=FailureReport.builtin_of(failure),
+        message=str(failure),
+        trace="".join(traceback.format_exception(failure)),
+        is_expected=isinstance(failure, PhasicMpiError),
+    )
 
 
 def run_failfast(

@@ -14,6 +14,7 @@ from phasic_mpi.errors import ConfigError
 # Variables in which launchers state the number of processes they started. SLURM_NTASKS is not one:
 # the batch script itself has it too.
 _LAUNCHER_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+_LAUNCHER_RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
 
 # Libraries that must be the same on every rank, because ranks exchange what they make.
 _SHARED_LIBRARIES = ("phasic_mpi", "numpy", "h5py", "msgspec", "orjson", "mpi4py", "jax")
@@ -30,10 +31,20 @@ def launcher_size() -> tuple[str, int] | None:
     return None
 
 
+def launcher_rank() -> int:
+    """Number that the launcher gave this process; 0 without one. For use before MPI has started."""
+    for name in _LAUNCHER_RANKS:
+        text = os.environ.get(name, "")
+        if text.isdecimal():
+            return int(text)
+    return 0
+
+
 def default_cache_dir() -> Path:
     """Directory of the caches if none is given, by the XDG base directory specification."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "phasic_mpi"
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The specification has relative paths ignored.
+    return (base if base.is_absolute() else Path.home() / ".cache") / "phasic_mpi"
 
 
 def code_facts() -> dict[str, str]:
@@ -47,6 +58,11 @@ def code_facts() -> dict[str, str]:
 def core_checksum() -> str:
     """First 16 digits of the SHA-256 of the compiled module."""
     return hashlib.sha256(Path(_core.__file__).read_bytes()).hexdigest()[:16]
+
+
+def cores_in_mask() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
 
 
 def threads_per_rank(local_size: int) -> int:
@@ -67,7 +83,7 @@ def threads_per_rank(local_size: int) -> int:
                 resolution="correct or unset NPROC",
             )
         return int(given)
-    cores = len(os.sched_getaffinity(0))
+    cores = cores_in_mask()
     is_pinned = cores < (os.cpu_count() or 1)
     return cores if is_pinned else max(1, cores // local_size)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import indent
 
 
 class PhasicMpiError(Exception):
@@ -101,6 +102,7 @@ class FailureReport:
         builtin: Name of the built-in exception that it is a kind of.
         message: Text of the exception.
         trace: Text of its traceback.
+        is_expected: Whether the exception is one of this package, whose message says it all.
     """
 
     host: str
@@ -108,6 +110,10 @@ class FailureReport:
     builtin: str
     message: str
     trace: str
+    is_expected: bool
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}" if self.is_expected else self.trace.rstrip()
 
     @staticmethod
     def builtin_of(failure: BaseException) -> str:
@@ -134,10 +140,7 @@ class StageError(PhasicMpiError, RuntimeError):
         self.reports = dict(reports)
         super().__init__(
             f"Stage '{stage}' failed on {len(reports)} of {n_ranks} ranks",
-            problem="\n".join(
-                f"rank {rank} on {report.host}: {report.kind}: {report.message}\n{report.trace}"
-                for rank, report in sorted(reports.items())
-            ),
+            problem=_merged(reports),
             context={"stage": stage, "failing ranks": sorted(reports)},
             resolution="mend what the first report names and run again; what was cached before "
             "the failure is not recorded again",
@@ -148,6 +151,20 @@ class StageError(PhasicMpiError, RuntimeError):
         """The error of the class that the first failing rank's report asks for."""
         builtin = reports[min(reports)].builtin
         return _STAGE_ERRORS[builtin](stage, reports, n_ranks=n_ranks)
+
+
+def _merged(reports: Mapping[int, FailureReport]) -> str:
+    """The texts of all reports, each once, behind the ranks that it is of."""
+    ranks_of: dict[str, list[int]] = {}
+    for rank in sorted(reports):
+        ranks_of.setdefault(str(reports[rank]), []).append(rank)
+    lines = []
+    for text, ranks in ranks_of.items():
+        named = f"rank {ranks[0]} on {reports[ranks[0]].host}"
+        if len(ranks) > 1:
+            named += f" and {len(ranks) - 1} more"
+        lines.append(indent(f"{named}: {text}", " " * 4).lstrip())
+    return "\n           ".join(lines)
 
 
 class StageImportError(StageError, ImportError):

@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi.errors import DamagedFileError, StoreError
+from phasic_mpi.errors import DamagedFileError, StoreAccessError, StoreError
 
 MAGIC = b"PHASICMPI\x00"
 HEADER_VERSION = 1
@@ -80,6 +81,9 @@ def encode(
         datasets: Arrays by name, stored contiguously and uncompressed.
         attributes: Small values for the root group, beside ``filetype`` and ``version``.
         summary: JSON-able facts for the header.
+
+    Raises:
+        StoreError: The facts take more room than a header has.
     """
     import h5py
 
@@ -87,6 +91,13 @@ def encode(
     user_block = _SMALLEST_USER_BLOCK
     while user_block < header_room:
         user_block *= 2
+    if user_block > _LARGEST_USER_BLOCK:
+        raise StoreError(
+            "A file cannot be made",
+            problem=f"expected facts of less than {_LARGEST_USER_BLOCK} bytes, got {header_room}",
+            context={"filetype": filetype},
+            resolution="divide the content between several files",
+        )
     # The image grows in memory: on a full disk HDF5 would report success and crash later.
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", userblock_size=user_block, libver=("v110", "v110")) as file:
@@ -147,6 +158,29 @@ def write_atomically(path: Path, image: bytes | memoryview, *, mode: int = 0o600
         os.close(directory)
 
 
+def require_writable(path: Path) -> None:
+    """Checks, before any work is done, that a file can be written here.
+
+    Raises:
+        StoreAccessError: Its directory does not exist or cannot be written.
+    """
+    directory = path.parent
+    if not os.access(directory, os.W_OK | os.X_OK) or path.is_dir():
+        raise StoreAccessError(
+            f"{path} cannot be written",
+            problem="expected a file name in a directory that exists and can be written",
+            context={"path": path.absolute()},
+            resolution="make the directory, or name another file",
+        )
+
+
+def library_version() -> str:
+    """Versions of h5py and of the HDF5 library it uses."""
+    import h5py
+
+    return f"h5py {h5py.version.version}, HDF5 {h5py.version.hdf5_version}"
+
+
 def has_header(path: Path) -> bool:
     """Whether the file begins like one of ours."""
     with path.open("rb") as file:
@@ -189,17 +223,17 @@ def read(
         StoreError: The file is damaged, of another kind, or of another major version.
         OSError: The file cannot be read.
     """
-    import h5py
-
     with _open(path) as file:
         header = _read_header(path, file)
         _require_kind(path, header, filetype, version)
+        _require_size(path, header, file)
         file.seek(0)
-        image = bytearray(os.fstat(file.fileno()).st_size)
-        n_read = file.readinto(image)
-    _require_body(path, header, memoryview(image)[:n_read])
-    with h5py.File(io.BytesIO(image), "r") as content:
-        arrays = {name: dataset[()] for name, dataset in content.items()}
+        image = bytearray(header.body_offset + header.body_bytes)
+        file.readinto(image)
+    body = memoryview(image)[header.body_offset :]
+    _require_digest(path, header, hashlib.sha256(body).hexdigest())
+    # The digest says that nothing was damaged, not that the writer meant well.
+    arrays = _read_datasets(path, io.BytesIO(image), None, byte_limit=len(image), kinds="iufS")
     if names is not None and set(names) != set(arrays):
         _damaged(path, f"expected the datasets {sorted(names)}, got {sorted(arrays)}")
     return arrays, header
@@ -214,18 +248,19 @@ def check(path: Path) -> Header:
     """
     with _open(path) as file:
         header = _read_header(path, file)
+        _require_size(path, header, file)
         file.seek(header.body_offset)
-        _require_body(path, header, file.read(), whole=False)
+        _require_digest(path, header, hashlib.file_digest(file, "sha256").hexdigest())
     return header
 
 
-def _require_body(
-    path: Path, header: Header, image: bytes | memoryview, *, whole: bool = True
-) -> None:
-    body = image[header.body_offset :] if whole else image
-    if len(body) != header.body_bytes:
-        _damaged(path, f"expected {header.body_bytes} bytes of content, got {len(body)}")
-    digest = hashlib.sha256(body).hexdigest()
+def _require_size(path: Path, header: Header, file: io.BufferedReader) -> None:
+    body_bytes = os.fstat(file.fileno()).st_size - header.body_offset
+    if body_bytes != header.body_bytes:
+        _damaged(path, f"expected {header.body_bytes} bytes of content, got {body_bytes}")
+
+
+def _require_digest(path: Path, header: Header, digest: str) -> None:
     if digest != header.body_sha256:
         _damaged(path, f"expected content of SHA-256 {header.body_sha256}, got {digest}")
 
@@ -257,18 +292,15 @@ def _read_header(path: Path, file: io.BufferedReader) -> Header:
             context={"path": path},
             resolution="read it with the version of phasic_mpi that wrote it, or a later one",
         )
-    fields = json.loads(text)
-    padding = file.read(fields["body_offset"] - file.tell())
-    if any(padding):
+    try:
+        header = msgspec.json.decode(text, type=Header)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        _damaged(path, f"its header cannot be read: {exc}")
+    if not file.tell() <= header.body_offset <= _LARGEST_USER_BLOCK or header.body_bytes < 0:
+        _damaged(path, f"impossible: {header.body_bytes} bytes from byte {header.body_offset} on")
+    if any(file.read(header.body_offset - file.tell())):
         _damaged(path, "expected zeros between the header and the content")
-    return Header(
-        filetype=fields["filetype"],
-        version=tuple(fields["version"]),
-        body_offset=fields["body_offset"],
-        body_bytes=fields["body_bytes"],
-        body_sha256=fields["body_sha256"],
-        summary=fields["summary"],
-    )
+    return header
 
 
 def _require_kind(path: Path, header: Header, filetype: str, version: tuple[int, int]) -> None:
@@ -319,27 +351,46 @@ def read_foreign(path: Path, *, names: Iterable[str], byte_limit: int) -> Arrays
 
     if not h5py.is_hdf5(path):
         _refuse_foreign(path, "expected an HDF5 file, but it has no HDF5 signature")
+    return _read_datasets(path, path, names, byte_limit=byte_limit, kinds="iuf")
+
+
+def _read_datasets(
+    path: Path,
+    source: Path | io.BytesIO,
+    names: Iterable[str] | None,
+    *,
+    byte_limit: int,
+    kinds: str,
+) -> Arrays:
+    """Datasets of the root group, all of them without ``names``; see :func:`read_foreign`."""
+    import h5py
+
     arrays: Arrays = {}
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            for name in names:
-                if name in file:
-                    byte_limit -= _require_harmless(path, file, name, byte_limit)
+        with h5py.File(source, "r", locking=False) as file:
+            for name in list(file) if names is None else names:
+                # Not `name in file`: that would follow the link, into another file if it says so.
+                if file.id.links.exists(name.encode()):
+                    byte_limit -= _require_harmless(path, file, name, byte_limit, kinds)
                     arrays[name] = file[name][()]
-    except (OSError, RuntimeError, ValueError) as exc:
+    except StoreError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as exc:
         _refuse_foreign(path, f"HDF5 cannot read it: {exc}")
     return arrays
 
 
-def _require_harmless(path: Path, file: Any, name: str, byte_limit: int) -> int:
+def _require_harmless(path: Path, file: Any, name: str, byte_limit: int, kinds: str) -> int:
     """Returns the bytes that the dataset takes in memory."""
     import h5py
 
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+    if file.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
         _refuse_foreign(path, f"'{name}': expected a dataset in this file, got a link")
     dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "iuf":
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in kinds:
         _refuse_foreign(path, f"'{name}': expected a dataset of numbers, got {dataset!r}")
+    if dataset.shape is None:
+        _refuse_foreign(path, f"'{name}': expected numbers, got a dataset without any (H5S_NULL)")
     if dataset.is_virtual or dataset.external:
         _refuse_foreign(path, f"'{name}': expected its numbers in this file, got a reference")
     settings = dataset.id.get_create_plist()

@@ -12,20 +12,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi import assign, config, payload, trace_io
+from phasic_mpi import assign, config, hdf5, payload, trace_io
 from phasic_mpi import comm as mpi
 from phasic_mpi.assign import Assignment
 from phasic_mpi.comm import Comm
 from phasic_mpi.errors import (
     ConfigError,
     EnvironmentMismatchError,
+    EvaluationError,
     RunStoppedError,
     StageError,
 )
@@ -84,7 +85,7 @@ class Hooks:
         stop_requested: Asked while recording; True commits what is recorded and ends the run.
     """
 
-    on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None
+    on_progress: Callable[[str, int, int], None] = lambda *_: None
     stop_requested: Callable[[], bool] = lambda: False
 
 
@@ -153,32 +154,22 @@ def run(
         EnvironmentMismatchError: The ranks do not run the same code or settings.
     """
     job = _Run(comm, settings, hooks or Hooks(), RunReport(n_ranks=comm.size))
-    with job.timed("start"):
-        mpi.require_same_code(comm, {**config.code_facts(), "settings": str(settings)})
-        with mpi.agree(comm, "start"):
-            n_threads = config.threads_per_rank(comm.local_size)
-            config.prepare_threads(n_threads)
-            recorder = Recorder(
-                strategy=settings.strategy, n_threads=n_threads, n_devices=settings.n_devices
-            )
-            store = TraceStore(
-                settings.cache_dir or config.default_cache_dir(),
-                rank=comm.rank,
-                local_rank=comm.local_rank,
-                local_size=comm.local_size,
-            )
-    with job.local("load"):
-        graph = load() if comm.rank == 0 else None
-    trace = _record(job, graph, store, recorder)
-    with job.local("write"):
-        if trace is not None and output is not None:
-            job.report.file_bytes = trace_io.save_trace(trace, output)
-    values = None
-    with job.local("evaluate"):
-        if trace is not None and theta is not None:
-            values = moments(trace, theta, n_moments)
-    job.report.n_failed_cache_writes = sum(mpi.collect(comm, store.n_failed_writes))
-    job.report.peak_rss_bytes = mpi.collect(comm, peak_rss_bytes())
+    with mpi.ending_all(comm):
+        store, recorder = _start(job, output)
+        with job.local("load"):
+            graph = load() if comm.rank == 0 else None
+            if graph is not None and theta is not None:
+                _require_theta(theta, graph.n_parameters)
+        trace = _record(job, graph, store, recorder)
+        with job.local("write"):
+            if trace is not None and output is not None:
+                job.report.file_bytes = trace_io.save_trace(trace, output)
+        values = None
+        with job.local("evaluate"):
+            if trace is not None and theta is not None:
+                values = moments(trace, theta, n_moments)
+        job.report.n_failed_cache_writes = sum(mpi.collect(comm, store.n_failed_writes))
+        job.report.peak_rss_bytes = mpi.collect(comm, peak_rss_bytes())
     return RunResult(job.report, trace, values)
 
 
@@ -223,9 +214,46 @@ def record_trace(
     ranks = mpi.open_world() if comm is None else mpi.wrap(comm)
     try:
         trace = run(ranks, lambda: _require_graph(graph), settings).trace
-        return _share_trace(ranks, trace)
+        with mpi.ending_all(ranks):
+            return _share_trace(ranks, trace)
     finally:
         ranks.free()
+
+
+def _start(job: _Run, output: Path | None) -> tuple[TraceStore, Recorder]:
+    """Collective. Refuses whatever cannot end well before any work is done."""
+    comm, settings = job.comm, job.settings
+    with job.timed("start"):
+        mpi.require_same_code(comm, _facts(settings))
+        with mpi.agree(comm, "start"):
+            if comm.rank == 0 and output is not None:
+                hdf5.require_writable(output)
+            n_threads = config.threads_per_rank(comm.local_size)
+            config.prepare_threads(n_threads)
+            recorder = Recorder(
+                strategy=settings.strategy, n_threads=n_threads, n_devices=settings.n_devices
+            )
+            store = TraceStore(
+                settings.cache_dir or config.default_cache_dir(),
+                rank=comm.rank,
+                local_rank=comm.local_rank,
+                local_size=comm.local_size,
+            )
+    return store, recorder
+
+
+def _facts(settings: Settings) -> dict[str, str]:
+    """What must agree on all ranks; a cache may lie on the scratch disk of each host."""
+    return {**config.code_facts(), "settings": str(replace(settings, cache_dir=None))}
+
+
+def _require_theta(theta: NDArray[np.float64], n_parameters: int) -> None:
+    if theta.shape[1] != n_parameters:
+        raise EvaluationError(
+            "The graph cannot be evaluated at this theta",
+            problem=f"expected {n_parameters} parameters, got {theta.shape[1]}",
+            resolution="give one number per parameter of the graph",
+        )
 
 
 def _require_graph(graph: PhaseTypeGraph | None) -> PhaseTypeGraph:

@@ -149,7 +149,9 @@ class Recorder:
 
     def _choose(self, cost: NDArray[np.float64]) -> tuple[str, str]:
         seconds = SECONDS_PER_COST * float(cost.sum())
-        if cost.size < 2:
+        if cost.size == 0:
+            return "sequential", "there is nothing to record"
+        if cost.size == 1:
             return "sequential", "one block cannot be spread over threads"
         if self._n_threads < 2:
             return "sequential", "this process has one thread"

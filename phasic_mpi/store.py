@@ -2,9 +2,9 @@
 
     DIRECTORY/rank-00000/<64 hexadecimal digits>.h5
 
-A rank writes into its own directory only and never changes a segment: each is whole or absent. A run
-with another number of ranks, or on another set of hosts, reads what all directories hold: the ranks of
-a host divide the directories between them.
+A rank writes into its own directory only and never changes a segment: each is whole or absent. A
+run with another number of ranks, or on another set of hosts, reads what all directories hold: the
+ranks of a host divide the directories between them.
 """
 
 from __future__ import annotations
@@ -202,8 +202,8 @@ def _removing_damaged(path: Path, read: Callable[[Path], T], keys: Sequence[str]
             "A cache entry is damaged",
             problem=exc.problem,
             context={"path": path, "blocks": ", ".join(sorted(keys)) or "unknown"},
-            resolution="run again: the file has been removed, so its blocks will be recorded again; "
-            "if it happens twice, check the disk",
+            resolution="run again: the file has been removed, so its blocks will be recorded "
+            "again; if it happens twice, check the disk",
         ) from exc
 
 

@@ -12,7 +12,7 @@ def build(n: int) -> PhaseTypeGraph:
     """States ``[lineages]`` from ``n`` to 1; any pair coalesces at rate theta[0]."""
     lineages = np.arange(n, 0, -1, dtype=np.int32)
     vertex = np.arange(1, n + 1, dtype=np.int32)
-    pairs = lineages[:-1] * (lineages[:-1] - 1) / 2
+    pairs = lineages[:-1] * (lineages[:-1] - 1.0) / 2
     return PhaseTypeGraph.from_arrays(
         n_vertices=n + 1,
         states=np.concatenate([[0], lineages])[:, np.newaxis],
@@ -24,6 +24,11 @@ def build(n: int) -> PhaseTypeGraph:
     )
 
 
+def n_vertices(n: int) -> int:
+    """The start and one vertex per number of lineages."""
+    return n + 1
+
+
 MODEL = Model(
     name="kingman",
     summary="Kingman's coalescent: time to the most recent common ancestor of a sample",
@@ -31,5 +36,6 @@ MODEL = Model(
     parameters=("coalescence",),
     theta=(1.0,),
     source="Kingman (1982), The coalescent, Stochastic Processes and their Applications 13",
+    n_vertices=n_vertices,
     build=build,
 )

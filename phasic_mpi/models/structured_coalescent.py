@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,21 +19,21 @@ def build(n: int, islands: int) -> PhaseTypeGraph:
     lineage migrates to each other island at rate theta[1].
     """
     states = np.concatenate([_compositions(total, islands) for total in range(n, 1, -1)])
-    numbering = _Numbering(states, n)
+    numbering = _Numbering(n, islands)
     island = np.eye(islands, dtype=np.int32)
     source, target, coefficient = [], [], []
 
-    def add(rate: NDArray[np.int32], step: NDArray[np.int32], parameter: int) -> None:
+    def add(rate: NDArray[np.float64], step: NDArray[np.int32], parameter: int) -> None:
         leaving = np.flatnonzero(rate > 0)
-        source.append(numbering.first + leaving)
+        source.append(1 + leaving)
         target.append(numbering.vertex(states[leaving] + step))
         columns = np.zeros((leaving.size, 2))
         columns[:, parameter] = rate[leaving]
         coefficient.append(columns)
 
     for i in range(islands):
-        count = states[:, i]
-        add(count * (count - 1) // 2, -island[i], 0)
+        count = states[:, i].astype(np.float64)
+        add(count * (count - 1) / 2, -island[i], 0)
         for j in range(islands):
             if j != i:
                 add(count, island[j] - island[i], 1)
@@ -51,32 +52,42 @@ def build(n: int, islands: int) -> PhaseTypeGraph:
 
 
 class _Numbering:
-    """Vertices of states: 0 starts, then the states in order, then one that absorbs."""
+    """Vertices of states: 0 starts, then the states in order, then one that absorbs.
 
-    first = 1
+    States go by their total, largest first, then by lineages on the first island, most first, and
+    so on. ``_fewer[r, k]`` counts the ways to place fewer than r lineages on k islands, which is
+    C(r + k - 1, k).
+    """
 
-    def __init__(self, states: NDArray[np.int32], n: int) -> None:
-        self._digits = np.int64(n + 1) ** np.arange(states.shape[1], dtype=np.int64)
-        code = states @ self._digits
-        self._order = np.argsort(code)
-        self._sorted = code[self._order]
-        self._absorbing = self.first + len(states)
+    def __init__(self, n: int, islands: int) -> None:
+        self._fewer = np.zeros((n + 2, islands + 1), dtype=np.int64)
+        self._fewer[1:, 0] = 1
+        for k in range(1, islands + 1):
+            self._fewer[:, k] = np.cumsum(self._fewer[:, k - 1])
+        self._absorbing = n_vertices(n, islands) - 1
 
     def vertex(self, states: NDArray[np.int32]) -> NDArray[np.int64]:
         """Vertex of each state; those with one lineage share the absorbing one."""
-        place = np.searchsorted(self._sorted, states @ self._digits)
-        place = np.minimum(place, self._order.size - 1)
-        alone = states.sum(axis=1) == 1
-        return np.where(alone, self._absorbing, self.first + self._order[place])
+        islands = states.shape[1]
+        remaining = np.cumsum(states[:, ::-1], axis=1)[:, ::-1]
+        vertex = 1 + self._fewer[-1, islands] - self._fewer[remaining[:, 0] + 1, islands]
+        for i in range(1, islands):
+            vertex += self._fewer[remaining[:, i], islands - i]
+        return np.where(remaining[:, 0] == 1, self._absorbing, vertex)
 
 
 def _compositions(total: int, parts: int) -> NDArray[np.int32]:
     """All ways to place ``total`` lineages on ``parts`` islands, most on the first one first."""
-    bars = np.array(list(combinations(range(total + parts - 1), parts - 1)), dtype=np.int32)
-    bars = bars.reshape(-1, parts - 1)
+    placed = list(combinations(range(total + parts - 1), parts - 1))
+    bars = np.array(placed, dtype=np.int32).reshape(len(placed), parts - 1)
     left = np.full((len(bars), 1), -1, dtype=np.int32)
     right = np.full((len(bars), 1), total + parts - 1, dtype=np.int32)
     return np.diff(np.concatenate([left, bars, right], axis=1), axis=1)[::-1] - np.int32(1)
+
+
+def n_vertices(n: int, islands: int) -> int:
+    """The start, the ways to place 2 to n lineages on the islands, and one that absorbs."""
+    return comb(n + islands, islands) - islands + 1
 
 
 MODEL = Model(
@@ -90,5 +101,6 @@ MODEL = Model(
     theta=(1.0, 0.5),
     source="Notohara (1990), The coalescent and the genealogical process in geographically "
     "structured population, Journal of Mathematical Biology 29",
+    n_vertices=n_vertices,
     build=build,
 )

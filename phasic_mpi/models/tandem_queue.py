@@ -44,6 +44,11 @@ def build(capacity: int) -> PhaseTypeGraph:
     )
 
 
+def n_vertices(capacity: int) -> int:
+    """The start, the states and the overflow."""
+    return (capacity + 1) ** 2 + 2
+
+
 MODEL = Model(
     name="tandem-queue",
     summary="Two queues in a row with finite waiting rooms: time until one overflows",
@@ -52,5 +57,6 @@ MODEL = Model(
     theta=(0.9, 1.0, 1.0),
     source="Jackson (1957), Networks of waiting lines, Operations Research 5; overflow times as in "
     "Glasserman and Kou (1995), ACM Transactions on Modeling and Computer Simulation 5",
+    n_vertices=n_vertices,
     build=build,
 )

@@ -204,3 +204,20 @@ def test_a_pattern_out_of_range_is_refused(array: str, index: int, value: int) -
     {"row_ptr": row_ptr, "col": col}[array][index] = value
     with pytest.raises(RuntimeError, match="row pointer or column out of range"):
         _core.minimum_degree_order(row_ptr, col)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_entries_under_any_order_are_those_of_plain_elimination(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    edges = random_edges(40, 90, rng)
+    row_ptr, col = pattern(40, edges)
+    order = rng.permutation(40).astype(np.int32)
+    expected = col.size + count_fill(40, edges, order)
+    assert _core.count_entries(row_ptr, col, order) == expected
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [0, 1, 2, 3, 3], [0, 1, 2, 2], [0, 1, 2, 4], []])
+def test_an_order_that_is_no_permutation_is_refused(order: list[int]) -> None:
+    row_ptr, col = pattern(4, both_ways([(0, 1), (1, 2), (2, 3)]))
+    with pytest.raises(ValueError, match="order"):
+        _core.count_entries(row_ptr, col, np.array(order, dtype=np.int32))

@@ -1,0 +1,301 @@
+"""The command line: options, and how a command ends.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 75 stopped by a signal with everything recorded so far
+committed. Under a launcher all ranks end with the same one, and rank 0 speaks for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from phasic_mpi import __version__, config, log
+from phasic_mpi.errors import PhasicMpiError, RunStoppedError
+
+DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 75
+
+_RUN_EXAMPLES = """\
+examples:
+  python -m phasic_mpi run                                    a bundled model, on one rank
+  mpirun -n 2 python -m phasic_mpi run graph.json -o trace.h5
+  mpirun -n 64 python -m phasic_mpi run graph.h5 -o trace.h5 --cache /scratch/$USER/phasic
+  python -m phasic_mpi run graph.h5 --theta 1,0.5 --theta 1,2 --moments 4
+"""
+
+_EVALUATE_EXAMPLES = """\
+examples:
+  python -m phasic_mpi evaluate trace.h5 --theta 1,0.5
+  python -m phasic_mpi evaluate trace.h5 --theta 1,0.5 --theta 1,2 --moments 4 --format csv
+  python -m phasic_mpi evaluate trace.h5 --theta 1,0.5 --rewards rewards.npy
+"""
+
+_MODEL_EXAMPLES = """\
+examples:
+  python -m phasic_mpi model --list
+  python -m phasic_mpi model structured-coalescent --set n=20 --set islands=3 -o graph.h5
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage ends all ranks, but only the first says why."""
+
+    def error(self, message: str) -> NoReturn:
+        if config.launcher_rank() == 0:
+            log.write_line(f"{self.format_usage()}{self.prog}: error: {message}")
+        raise SystemExit(USAGE)
+
+    def print_help(self, file: Any = None) -> None:
+        if config.launcher_rank() == 0:
+            super().print_help(file)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status."""
+    options = _parser().parse_args(argv)
+    _, size = config.launcher_size() or ("", 1)
+    log.configure(options.log_level, rank=config.launcher_rank(), size=size)
+    # Imported here, so that --help and wrong usage are answered at once.
+    from phasic_mpi import commands
+    from phasic_mpi.comm import abort_all
+
+    try:
+        return int(getattr(commands, options.command)(options))
+    except RunStoppedError as exc:
+        _say(exc)
+        return STOPPED
+    except PhasicMpiError as exc:
+        _say(exc)
+        return FAILED
+    except OSError as exc:
+        _say(exc)
+        return FAILED
+    except Exception:
+        # Not an error that the ranks agreed on: the others may be waiting for this one.
+        log.write_line(f"[rank {config.launcher_rank()}] {traceback.format_exc()}")
+        abort_all(FAILED)
+        return FAILED
+
+
+def _say(failure: Exception) -> None:
+    """The ranks have agreed on what to say, so one says it."""
+    if config.launcher_rank() == 0:
+        log.write_line(f"{type(failure).__name__}: {failure}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="phasic_mpi",
+        description="Records the elimination trace of a phase-type distribution in parallel, and "
+        "replays it at any parameters.",
+        epilog="Each command has a --help of its own. Manual: docs/cli.md.",
+    )
+    parser.add_argument("--version", action="version", version=f"phasic_mpi {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_evaluate(commands)
+    _add_model(commands)
+    _add_info(commands)
+    _add_cache(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _add(commands: Any, name: str, summary: str, **texts: str) -> argparse.ArgumentParser:
+    """A command with the options that all commands share."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=texts.get("description", summary),
+        epilog=texts.get("epilog"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "--log-level",
+        choices=log.LEVELS,
+        default="info",
+        help="what is logged on stderr; 'debug' on all ranks (default: info)",
+    )
+    return command
+
+
+def _add_format(command: argparse.ArgumentParser, *choices: str) -> None:
+    command.add_argument(
+        "--format",
+        choices=choices,
+        default=choices[0],
+        help=f"output on stdout (default: {choices[0]})",
+    )
+
+
+def _add_theta(command: argparse.ArgumentParser, *, required: bool, default: str) -> None:
+    command.add_argument(
+        "--theta",
+        type=_numbers,
+        action="append",
+        required=required,
+        metavar="T1,T2,...",
+        help=f"parameters, one number each, separated by commas; may be repeated{default}",
+    )
+    command.add_argument(
+        "--moments",
+        type=_positive,
+        metavar="K",
+        help="compute the raw moments E[Y^1] to E[Y^K] (default: 1)",
+    )
+
+
+def _add_run(commands: Any) -> None:
+    run = _add(
+        commands,
+        "run",
+        "record the elimination trace of a graph, alone or under mpirun",
+        epilog=_RUN_EXAMPLES,
+    )
+    run.add_argument(
+        "graph",
+        nargs="?",
+        type=Path,
+        metavar="GRAPH",
+        help="graph file, JSON or HDF5; without it a bundled model is run and evaluated",
+    )
+    run.add_argument(
+        "-o", "--output", type=Path, metavar="TRACE", help="trace file to write (HDF5)"
+    )
+    run.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="directory of the block traces kept between runs "
+        f"(default: {config.default_cache_dir()})",
+    )
+    run.add_argument(
+        "--strategy",
+        default="auto",
+        metavar="NAME",
+        help="how each rank records: sequential, vmap (one JAX device, several threads), pmap (at "
+        "least two JAX devices), or auto, which logs its choice (default: auto)",
+    )
+    run.add_argument(
+        "--devices",
+        type=_positive,
+        metavar="N",
+        help="CPU devices that JAX shows in each rank (default: as many as it has, usually 1)",
+    )
+    run.add_argument(
+        "--min-size",
+        type=_positive,
+        default=50,
+        metavar="N",
+        help="components of fewer vertices share work units (default: 50)",
+    )
+    _add_theta(run, required=False, default="; computes moments once the trace is there")
+    run.add_argument(
+        "--report", type=Path, metavar="FILE.json", help="write what the run did as JSON"
+    )
+    _add_format(run, "table", "json")
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = _add(
+        commands, "evaluate", "replay a trace: moments at given theta", epilog=_EVALUATE_EXAMPLES
+    )
+    evaluate.add_argument("trace", type=Path, metavar="TRACE", help="trace file written by 'run'")
+    _add_theta(evaluate, required=True, default="")
+    evaluate.add_argument(
+        "--rewards",
+        type=Path,
+        metavar="FILE",
+        help="reward per unit of time at each vertex, instead of 1: a .npy array, or text with one "
+        "number per vertex, the starting vertex first",
+    )
+    _add_format(evaluate, "table", "json", "csv")
+
+
+def _add_model(commands: Any) -> None:
+    model = _add(commands, "model", "write the graph of a bundled model", epilog=_MODEL_EXAMPLES)
+    model.add_argument("name", nargs="?", metavar="NAME", help="a bundled model, see --list")
+    model.add_argument(
+        "--list", action="store_true", help="list the models with their settings and parameters"
+    )
+    model.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the model; may be repeated",
+    )
+    model.add_argument(
+        "-o", "--output", type=Path, metavar="GRAPH", help="graph file to write: .json or .h5"
+    )
+
+
+def _add_info(commands: Any) -> None:
+    info = _add(
+        commands,
+        "info",
+        "what a graph, trace or cache file holds: sizes, components, operations, bytes",
+    )
+    info.add_argument("file", type=Path, metavar="FILE")
+    _add_format(info, "table", "json")
+
+
+def _add_cache(commands: Any) -> None:
+    cache = _add(commands, "cache", "list, verify or prune the block traces kept between runs")
+    cache.add_argument(
+        "action",
+        choices=("list", "verify", "prune"),
+        help="list what is there; verify every byte (exit status 1 if a file is damaged); prune "
+        "what killed runs left, damaged files and duplicates",
+    )
+    cache.add_argument("directory", type=Path, metavar="DIR")
+    cache.add_argument(
+        "--older-than",
+        type=_days,
+        metavar="DAYS",
+        help="prune also what was written more than so many days ago; 0 removes everything",
+    )
+    _add_format(cache, "table", "json")
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = _add(
+        commands,
+        "doctor",
+        "check whether this machine, MPI and launcher are fit to run, alone or under mpirun",
+    )
+    _add_format(doctor, "table", "json")
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text!r}")
+    return numbers
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
+    return int(text)
+
+
+def _days(text: str) -> float:
+    (days, *more) = _numbers(text)
+    if more or days < 0:
+        raise argparse.ArgumentTypeError(f"expected a number of days, got {text!r}")
+    return days
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    return name, value

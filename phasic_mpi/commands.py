@@ -1,0 +1,378 @@
+"""What each command does; :mod:`phasic_mpi.cli` reads its options and reports its failures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasic_mpi import comm as mpi
+from phasic_mpi import config, hdf5, inspect_file, log, segment, store
+from phasic_mpi.display import Progress, Table, print_json, print_tables, seconds, size
+from phasic_mpi.doctor import examine, findings_table
+from phasic_mpi.errors import ConfigError, EvaluationError, StoreError
+from phasic_mpi.evaluate import moments
+from phasic_mpi.graph import PhaseTypeGraph
+from phasic_mpi.graph_io import load_graph, save_graph
+from phasic_mpi.models import MODELS, build_model
+from phasic_mpi.pipeline import Hooks, RunResult, Settings
+from phasic_mpi.pipeline import run as run_pipeline
+from phasic_mpi.trace_io import load_trace
+
+_DEMO_MODEL = "structured-coalescent"
+_DEMO_MOMENTS = 2
+
+_DAY = 86_400
+
+
+def run(options: argparse.Namespace) -> int:
+    """Records a trace; see :func:`phasic_mpi.pipeline.run`."""
+    theta = options.theta
+    n_moments = options.moments or 1
+    if options.graph is None and theta is None:
+        theta = [list(MODELS[_DEMO_MODEL].theta)]
+        n_moments = options.moments or _DEMO_MOMENTS
+    if theta is None and options.moments is not None:
+        raise ConfigError(
+            "There is nothing to compute moments at",
+            problem=f"expected --theta beside --moments {options.moments}, got none",
+            resolution="give --theta, once for each row of parameters",
+        )
+    settings = Settings(
+        strategy=options.strategy,
+        min_size=options.min_size,
+        cache_dir=options.cache,
+        n_devices=options.devices,
+    )
+    rows = None if theta is None else _theta(theta)
+    comm = mpi.open_world()
+    log.configure(options.log_level, rank=comm.rank, size=comm.size)
+    with mpi.agree(comm, "arguments"):
+        if comm.rank == 0 and options.report is not None:
+            hdf5.require_writable(options.report)
+    with Progress(enabled=comm.rank == 0) as progress, _stop_signals() as stop_requested:
+        result = run_pipeline(
+            comm,
+            _loader(options.graph),
+            settings,
+            output=options.output,
+            theta=rows,
+            n_moments=n_moments,
+            hooks=Hooks(on_progress=progress.update, stop_requested=stop_requested),
+        )
+    with mpi.agree(comm, "report"):
+        if comm.rank == 0:
+            _report_run(options, result, rows)
+    return 0
+
+
+def _loader(path: Path | None) -> Callable[[], PhaseTypeGraph]:
+    if path is not None:
+        return lambda: load_graph(path)
+
+    def load() -> PhaseTypeGraph:
+        model = MODELS[_DEMO_MODEL]
+        settings = ", ".join(f"{setting.name} = {setting.default}" for setting in model.settings)
+        log.get_logger().info("No graph given: bundled model '%s' (%s)", model.name, settings)
+        return model.graph({})
+
+    return load
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """While inside, SIGUSR1 and SIGTERM only ask the run to stop; yields whether one came."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGUSR1, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _report_run(
+    options: argparse.Namespace, result: RunResult, theta: NDArray[np.float64] | None
+) -> None:
+    facts = result.report.to_dict()
+    if result.moments is not None and theta is not None:
+        facts.update(theta=theta.tolist(), moments=result.moments.tolist())
+    if options.report is not None:
+        text = json.dumps(facts, indent=2) + "\n"
+        hdf5.write_atomically(options.report, text.encode(), mode=0o666)
+    if options.format == "json":
+        print_json(facts)
+        return
+    print_tables(*_run_tables(result, options.output))
+    if result.moments is not None and theta is not None:
+        print_tables(_moment_table(theta, result.moments))
+
+
+def _run_tables(result: RunResult, output: Path | None) -> list[Table]:
+    report = result.report
+    graph = Table("Run", "", "")
+    graph.add("ranks", f"{report.n_ranks:,}")
+    graph.add("strategy", report.strategy)
+    graph.add("vertices", f"{report.n_vertices:,} ({report.n_transient:,} transient)")
+    graph.add("edges", f"{report.n_edges:,}")
+    graph.add(
+        "components (SCCs)", f"{report.n_blocks:,}, largest {report.largest_block:,} vertices"
+    )
+    graph.add(
+        "distinct blocks",
+        f"{report.n_distinct:,}: {report.n_cache_hits:,} from caches, "
+        f"{report.n_recorded:,} recorded",
+    )
+    graph.add("planned balance", f"{report.balance:.3f} (largest by mean load of a rank)")
+    graph.add("nnz(L+U)", f"{report.n_entries:,}")
+    graph.add("operations per mean", f"{report.n_operations:,}")
+    graph.add("scattered, gathered", f"{size(report.payload_bytes)}, {size(report.gathered_bytes)}")
+    graph.add("trace in memory", size(report.trace_bytes))
+    graph.add(
+        "trace file",
+        f"{output} ({size(report.file_bytes)})" if output else "none: -o TRACE writes one",
+    )
+    if report.n_failed_cache_writes:
+        graph.add("failed cache writes", f"{report.n_failed_cache_writes:,}: see the warnings")
+    stages = Table("Stages on rank 0", "stage", "seconds")
+    for name, spent in report.stage_seconds.items():
+        stages.add(name, seconds(spent))
+    stages.add("all", seconds(sum(report.stage_seconds.values())))
+    ranks = Table("Ranks", "", "least", "median", "most")
+    for name, values, text in (
+        ("recording, seconds", report.record_seconds, seconds),
+        ("caching, seconds", report.keep_seconds, seconds),
+        ("peak memory", report.peak_rss_bytes, size),
+    ):
+        ranks.add(name, *(text(value) for value in np.quantile(values, [0, 0.5, 1]).tolist()))
+    return [graph, stages, ranks]
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Prints moments of a trace."""
+    _require_one_process("evaluate")
+    trace = load_trace(options.trace)
+    theta = _theta(options.theta)
+    rewards = None if options.rewards is None else _load_rewards(options.rewards)
+    values = moments(trace, theta, options.moments or 1, rewards)
+    if options.format == "json":
+        print_json({"theta": theta.tolist(), "moments": values.tolist()})
+    elif options.format == "csv":
+        for row in _moment_rows(theta, values):
+            print(",".join(row))
+    else:
+        print_tables(_moment_table(theta, values))
+    return 0
+
+
+def _theta(rows: list[list[float]]) -> NDArray[np.float64]:
+    lengths = sorted({len(row) for row in rows})
+    if len(lengths) > 1:
+        raise ConfigError(
+            "The rows of theta do not fit together",
+            problem=f"expected equally many numbers in each --theta, got {lengths}",
+            resolution="give one number per parameter of the graph in each --theta",
+        )
+    return np.array(rows, dtype=np.float64)
+
+
+def _load_rewards(path: Path) -> NDArray[np.float64]:
+    try:
+        if path.suffix == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
+        return np.loadtxt(path, delimiter=None, ndmin=1, dtype=np.float64)
+    except ValueError as exc:
+        raise EvaluationError(
+            "The rewards cannot be read",
+            problem=str(exc),
+            context={"path": path},
+            resolution="give a .npy array, or text with one number per vertex",
+        ) from exc
+
+
+def _moment_rows(theta: NDArray[np.float64], values: NDArray[np.float64]) -> Iterator[list[str]]:
+    yield [f"theta_{i + 1}" for i in range(theta.shape[1])] + [
+        f"moment_{k + 1}" for k in range(values.shape[1])
+    ]
+    for row in np.column_stack([theta, values]).tolist():
+        yield [repr(number) for number in row]
+
+
+def _moment_table(theta: NDArray[np.float64], values: NDArray[np.float64]) -> Table:
+    header, *rows = _moment_rows(theta, values)
+    table = Table("Moments of the time to absorption", *header)
+    for row in rows:
+        table.add(*(f"{float(number):.10g}" for number in row))
+    return table
+
+
+def model(options: argparse.Namespace) -> int:
+    """Lists the bundled models, or writes the graph of one."""
+    _require_one_process("model")
+    if options.list or options.name is None:
+        print_tables(*map(_model_table, MODELS.values()))
+        return 0
+    if options.output is None:
+        raise ConfigError(
+            "There is nowhere to write the graph to",
+            problem="expected -o GRAPH, got none",
+            resolution="name a file that ends in .json or .h5",
+        )
+    graph = build_model(options.name, **dict(options.set))
+    n_bytes = save_graph(graph, options.output)
+    log.get_logger().info(
+        "%s: %d vertices, %d edges, %d parameters, %s",
+        options.output,
+        graph.n_vertices,
+        graph.n_edges,
+        graph.n_parameters,
+        size(n_bytes),
+    )
+    return 0
+
+
+def _model_table(entry: Any) -> Table:
+    table = Table(f"{entry.name}: {entry.summary}", "", "")
+    for setting in entry.settings:
+        table.add(f"--set {setting.name}={setting.default}", setting.meaning)
+    for index, (name, value) in enumerate(zip(entry.parameters, entry.theta, strict=True)):
+        table.add(f"theta[{index}]", f"{name}, for example {value:g}")
+    table.add("source", entry.source)
+    return table
+
+
+def info(options: argparse.Namespace) -> int:
+    """Prints what a file holds."""
+    _require_one_process("info")
+    facts = inspect_file.describe(options.file)
+    if options.format == "json":
+        print_json(facts)
+    else:
+        print_tables(*inspect_file.tables(facts))
+    return 0
+
+
+def cache(options: argparse.Namespace) -> int:
+    """Lists, verifies or prunes a cache."""
+    _require_one_process("cache")
+    if options.older_than is not None and options.action != "prune":
+        raise ConfigError(
+            f"'cache {options.action}' removes nothing",
+            problem=f"expected --older-than with 'cache prune' only, got {options.older_than:g}",
+            resolution="leave --older-than out",
+        )
+    action = {"list": _list_cache, "verify": _verify_cache, "prune": _prune_cache}[options.action]
+    return action(options)
+
+
+def _list_cache(options: argparse.Namespace) -> int:
+    rows: list[dict[str, Any]] = []
+    for path in store.all_segments(options.directory):
+        status = path.stat()
+        facts: dict[str, Any]
+        try:
+            entries = segment.read_entries(path)
+            facts = {
+                "traces": len(entries),
+                "vertices": sum(entry.n_vertices for entry in entries),
+                "entries": sum(entry.n_entries for entry in entries),
+            }
+        except StoreError:
+            facts = {"damaged": True}
+        rows.append(
+            {"file": str(path), "bytes": status.st_size, "written": status.st_mtime} | facts
+        )
+    if options.format == "json":
+        print_json({"directory": str(options.directory), "segments": rows})
+        return 0
+    table = Table(f"Cache {options.directory}", "segment", "traces", "nnz(L+U)", "size", "written")
+    for row in rows:
+        path = Path(row["file"])
+        table.add(
+            f"{path.parent.name}/{path.name[:12]}...",
+            f"{row['traces']:,}" if "traces" in row else "damaged",
+            f"{row['entries']:,}" if "entries" in row else "",
+            size(row["bytes"]),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(row["written"])),
+        )
+    table.add(
+        f"{len(rows):,} segments",
+        f"{sum(row.get('traces', 0) for row in rows):,}",
+        f"{sum(row.get('entries', 0) for row in rows):,}",
+        size(sum(row["bytes"] for row in rows)),
+        "",
+    )
+    print_tables(table)
+    return 0
+
+
+def _verify_cache(options: argparse.Namespace) -> int:
+    paths = store.all_segments(options.directory)
+    damaged = {}
+    for path in paths:
+        try:
+            segment.read(path)
+        except StoreError as exc:
+            damaged[str(path)] = exc.problem
+    if options.format == "json":
+        print_json({"segments": len(paths), "damaged": damaged})
+    else:
+        table = Table(f"Cache {options.directory}", "segment", "problem")
+        for name, problem in damaged.items():
+            table.add(name, problem)
+        table.add(f"{len(paths):,} verified", f"{len(damaged):,} damaged")
+        print_tables(table)
+    return 1 if damaged else 0
+
+
+def _prune_cache(options: argparse.Namespace) -> int:
+    before = None
+    if options.older_than is not None:
+        before = time.time() - options.older_than * _DAY if options.older_than else math.inf
+    removed, n_bytes = store.prune(options.directory, before=before)
+    if options.format == "json":
+        print_json({"removed": list(map(str, removed)), "bytes": n_bytes})
+    else:
+        table = Table(f"Cache {options.directory}", "", "")
+        table.add("files removed", f"{len(removed):,}")
+        table.add("bytes freed", size(n_bytes))
+        print_tables(table)
+    return 0
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Says whether this machine is fit to run; see :mod:`phasic_mpi.doctor`."""
+    comm = mpi.open_world()
+    log.configure(options.log_level, rank=comm.rank, size=comm.size)
+    findings = examine(comm)
+    if comm.rank == 0:
+        if options.format == "json":
+            print_json({"findings": [vars(finding) for finding in findings]})
+        else:
+            print_tables(findings_table(findings))
+    return 0 if all(finding.fit for finding in findings) else 1
+
+
+def _require_one_process(command: str) -> None:
+    stated = config.launcher_size()
+    if stated is not None and stated[1] > 1:
+        raise ConfigError(
+            f"'{command}' runs in one process",
+            problem=f"expected no launcher, but {stated[0]}={stated[1]}",
+            resolution=f"run it without mpirun: python -m phasic_mpi {command} ...",
+        )

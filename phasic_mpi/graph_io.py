@@ -1,0 +1,277 @@
+"""Graph files: JSON in phasic's schema, or the same graph as HDF5 columns.
+
+HDF5 is the form for large graphs. A file that phasic_mpi wrote has a digest over every byte; an
+HDF5 file of anybody else is read too, if its datasets have the names of the columns.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+import orjson
+
+from phasic_mpi import hdf5
+from phasic_mpi.errors import ConfigError, DamagedFileError, GraphError, StoreError
+from phasic_mpi.graph import PhaseTypeGraph
+
+FILETYPE = "phasic_mpi.graph"
+VERSION = (1, 0)
+
+# Text takes up to eight times its size in memory while it is parsed.
+BYTE_LIMIT = 8 << 30
+
+_COLUMNS = tuple(entry.name for entry in fields(PhaseTypeGraph))
+_COUNTS = ("n_vertices", "state_length", "param_length")
+_HDF5_SUFFIXES = (".h5", ".hdf5")
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+_DOCUMENT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_SCALAR = msgspec.json.Decoder(int | float | bool | str | None)
+# Whole floats are legal indices, because phasic's arrays hold indices and weights in one row.
+_ROWS = msgspec.json.Decoder(list[tuple[float, ...]])
+_ROW = msgspec.json.Decoder(list[float])
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    "states": _ROWS,
+    "edges": _ROWS,
+    "constant_edges": _ROWS,
+    "param_edges": _ROWS,
+    "start_edges": _ROWS,
+    "start_param_edges": _ROWS,
+    "vertex_indices": _ROW,
+}
+
+_BYTE = re.compile(r"\(byte (\d+)\)")
+_PLACE = re.compile(r" - at `\$(?:\[(\d+)\])?(?:\[(\d+)\])?`$")
+_NAME = re.compile(rb'("(?:[^"\\]|\\.)*")\s*:')
+
+
+def load_graph(path: Path | str, *, byte_limit: int | None = None) -> PhaseTypeGraph:
+    """Reads a graph file; what it is shows in its first bytes, whatever its name.
+
+    Args:
+        path: HDF5 written by :func:`save_graph`, HDF5 with one dataset per column, or JSON.
+        byte_limit: Bytes that the file, and the arrays of a foreign HDF5 file, may take;
+            :data:`BYTE_LIMIT` if not given.
+
+    Raises:
+        GraphError: The content is not a graph; the message names field, row and value.
+        GraphIndexError: An edge refers to a vertex the graph does not have.
+        StoreError: An HDF5 file that is damaged, of another kind or version, or unsafe to read.
+        ConfigError: The file cannot be read, or is larger than the limit.
+    """
+    path = Path(path)
+    limit = BYTE_LIMIT if byte_limit is None else byte_limit
+    with _context(path, "read"):
+        _require_size(path, limit)
+        if hdf5.has_header(path):
+            return _load_own(path)
+        if _has_hdf5_signature(path):
+            return _load_foreign(path, limit)
+        return _load_json(path)
+
+
+def save_graph(graph: PhaseTypeGraph, path: Path | str) -> int:
+    """Writes a graph file, whole or not at all, and returns its size in bytes.
+
+    Args:
+        graph: The graph.
+        path: A name that ends in ``.json``, or in ``.h5`` or ``.hdf5``.
+
+    Raises:
+        ConfigError: Another suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    image: bytes | memoryview
+    if path.suffix == ".json":
+        image = orjson.dumps(graph.serialize(), option=orjson.OPT_SERIALIZE_NUMPY)
+    elif path.suffix in _HDF5_SUFFIXES:
+        columns = {name: getattr(graph, name) for name in _COLUMNS}
+        image = hdf5.encode(
+            FILETYPE, VERSION, datasets=columns, attributes={}, summary=summary(graph)
+        )
+    else:
+        raise ConfigError(
+            f"{path} cannot be written",
+            problem=f"expected a name that ends in .json or in .h5 or .hdf5, got {path.suffix!r}",
+            context={"path": path},
+            resolution="choose one: JSON is for exchange with phasic, HDF5 for large graphs",
+        )
+    with _context(path, "written"):
+        hdf5.write_atomically(path, image, mode=0o666)
+    return len(image)
+
+
+def summary(graph: PhaseTypeGraph) -> dict[str, int]:
+    """Sizes of a graph, which its HDF5 file states before the arrays."""
+    return {
+        "n_vertices": graph.n_vertices,
+        "n_edges": graph.n_edges,
+        "n_parameters": graph.n_parameters,
+        "state_length": graph.state_length,
+    }
+
+
+@contextmanager
+def _context(path: Path, done: str) -> Iterator[None]:
+    """Adds the path to what goes wrong."""
+    try:
+        yield
+    except GraphError as exc:
+        raise type(exc)(
+            f"{path} is not a graph: {exc.what}",
+            problem=exc.problem,
+            context={"path": path, **exc.context},
+            resolution=exc.resolution,
+        ) from exc
+    except OSError as exc:
+        if isinstance(exc, StoreError):
+            raise
+        raise ConfigError(
+            f"{path} cannot be {done}",
+            problem=f"expected a file that can be {done}, got: {exc.strerror or exc}",
+            context={"path": path},
+            resolution="correct the path or its permissions",
+        ) from exc
+
+
+def _require_size(path: Path, limit: int) -> None:
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
+        found = f"{facts.st_size} bytes" if stat.S_ISREG(facts.st_mode) else "no regular file"
+        raise ConfigError(
+            f"{path} cannot be read",
+            problem=f"expected a regular file of at most {limit} bytes, got {found}",
+            context={"path": path},
+            resolution="raise byte_limit if you trust the file and have several times its size in "
+            "memory; HDF5 takes the least",
+        )
+
+
+def _has_hdf5_signature(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE
+
+
+def _load_own(path: Path) -> PhaseTypeGraph:
+    names = dict.fromkeys(_COLUMNS)
+    arrays, header = hdf5.read(path, filetype=FILETYPE, version=VERSION, names=names)
+    graph = PhaseTypeGraph(**arrays)
+    if header.summary != summary(graph):
+        raise DamagedFileError(
+            f"{path} is damaged",
+            problem=f"expected columns of the sizes {header.summary}, got {summary(graph)}",
+            context={"path": path},
+            resolution="write the graph again",
+        )
+    return graph
+
+
+def _load_foreign(path: Path, limit: int) -> PhaseTypeGraph:
+    arrays = hdf5.read_foreign(path, names=_COLUMNS, byte_limit=limit)
+    missing = [name for name in _COLUMNS if name not in arrays]
+    if missing:
+        raise GraphError(
+            "Columns are missing",
+            problem=f"expected the datasets {', '.join(_COLUMNS)}; missing: {', '.join(missing)}",
+            resolution="write every column into the root group, empty ones with a shape of 0 rows",
+        )
+    return PhaseTypeGraph.from_arrays(n_vertices=len(arrays["states"]), **arrays)
+
+
+def _load_json(path: Path) -> PhaseTypeGraph:
+    document = _Document(path.read_bytes())
+    graph = PhaseTypeGraph.from_serialized(document)
+    document.require_unique_names()
+    return graph
+
+
+class _Document(Mapping[str, Any]):
+    """A JSON object whose fields are parsed when they are asked for, one at a time.
+
+    So only one field is held as Python objects, and each has its own strict type.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        try:
+            self._raw = _DOCUMENT.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            _refuse_text(exc, text)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._raw
+
+    def __getitem__(self, name: str) -> Any:
+        decoder = _DECODERS.get(name, _SCALAR)
+        try:
+            value = decoder.decode(self._raw[name])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            _refuse_field(exc, name)
+        if name in _COUNTS and isinstance(value, int) and value > len(self._text):
+            raise GraphError(
+                "JSON is not a graph",
+                problem=f"field '{name}': expected at most {len(self._text)}, the bytes of the "
+                f"file, got {value}",
+                resolution="correct the count: every vertex and every column takes some bytes",
+            )
+        return value
+
+    def require_unique_names(self) -> None:
+        """A parser keeps the last of two fields of one name, silently.
+
+        The only strings of a valid graph are the names of its fields and the value of
+        ``weight_mode``, so the number of quotes shows a second field of a name.
+        """
+        n_strings = len(self._raw) + ("weight_mode" in self._raw)
+        if self._text.count(b'"') == 2 * n_strings:
+            return
+        names = Counter(map(msgspec.json.decode, _NAME.findall(self._text)))
+        raise GraphError(
+            "JSON is not a graph",
+            problem="expected each field once, got more than once: "
+            f"{', '.join(sorted(name for name, n in names.items() if n > 1))}",
+            resolution="remove the field that is not meant",
+        )
+
+
+def _refuse_text(exc: Exception, text: bytes) -> NoReturn:
+    found = _BYTE.search(str(exc))
+    place = "the text as a whole"
+    if found or "truncated" in str(exc):
+        position = int(found.group(1)) if found else len(text)
+        line = text.count(b"\n", 0, position) + 1
+        place = f"byte {position}, line {line}"
+    raise GraphError(
+        "JSON is malformed",
+        problem=f"expected a JSON object with the fields of a graph; {place}: {exc}",
+        context={"bytes": len(text)},
+        resolution="correct the text there; NaN, Infinity and comments are not JSON",
+    ) from exc
+
+
+def _refuse_field(exc: Exception, name: str) -> NoReturn:
+    found = _PLACE.search(str(exc))
+    row, column = found.groups() if found else (None, None)
+    problem = _PLACE.sub("", str(exc)).replace("`", "")
+    place = f"field '{name}'"
+    place += "" if row is None else f", row {row}"
+    place += "" if column is None else f", column {column}"
+    raise GraphError(
+        "JSON is not a graph",
+        problem=f"{place}: {problem[:1].lower()}{problem[1:]}",
+        resolution="give rows of finite numbers, as Graph.serialize() of phasic does",
+    ) from exc

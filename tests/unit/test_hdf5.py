@@ -1,0 +1,530 @@
+"""Files are whole or absent, equal for equal content, and every damage to them is found."""
+
+import errno
+import hashlib
+import json
+import os
+import stat
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from phasic_mpi import hdf5
+from phasic_mpi.errors import DamagedFileError, StoreError
+
+FILETYPE = "phasic_mpi.test"
+VERSION = (2, 3)
+ARRAYS = {
+    "numbers": np.array([[1.5, -2.0], [0.0, 1e300]]),
+    "indices": np.arange(5, dtype=np.int32),
+    "names": np.array([b"one", b"three"], dtype="S8"),
+    "none": np.zeros((3, 0), dtype=np.int64),
+}
+SUMMARY = {"n_vertices": 7, "keys": ["a", "b"]}
+MIB = 1 << 20
+
+# Where the header of a file stands, by the format in docs/file_formats.md.
+PREFIX = struct.Struct("<10sHI")
+
+
+def image_of(**changes: Any) -> bytes:
+    settings = {"datasets": ARRAYS, "attributes": {"n": 3}, "summary": SUMMARY, **changes}
+    filetype = settings.pop("filetype", FILETYPE)
+    return bytes(hdf5.encode(filetype, settings.pop("version", VERSION), **settings))
+
+
+def read(path: Path, **changes: Any) -> tuple[hdf5.Arrays, hdf5.Header]:
+    return hdf5.read(path, **{"filetype": FILETYPE, "version": VERSION, **changes})
+
+
+def with_header(image: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """The file with other facts in its header, and the right digest for them."""
+    _, _, length = PREFIX.unpack(image[: PREFIX.size])
+    header = json.loads(image[PREFIX.size : PREFIX.size + length])
+    offset = header["body_offset"]
+    change(header)
+    return with_header_text(json.dumps(header).encode(), image[offset:], offset=offset)
+
+
+def with_header_text(text: bytes, body: bytes, *, offset: int = 512, version: int = 1) -> bytes:
+    prefix = PREFIX.pack(hdf5.MAGIC, version, len(text)) + text
+    return (prefix + hashlib.sha256(prefix).digest()).ljust(offset, b"\0") + body
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "file.h5"
+
+
+def test_what_is_written_is_read_back(path: Path) -> None:
+    hdf5.write_atomically(path, image_of())
+    arrays, header = read(path, names=dict.fromkeys(ARRAYS))
+    assert set(arrays) == set(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert arrays[name].dtype == array.dtype
+        assert arrays[name].shape == array.shape
+        assert arrays[name].tobytes() == array.tobytes()
+    assert (header.filetype, header.version, header.summary) == (FILETYPE, VERSION, SUMMARY)
+    assert hdf5.read_header(path) == hdf5.check(path) == header
+    assert hdf5.has_header(path)
+
+
+def test_plain_hdf5_reads_the_file_too(path: Path) -> None:
+    path.write_bytes(image_of())
+    with h5py.File(path, "r") as file:
+        assert file.attrs["filetype"] == FILETYPE
+        assert file.attrs["version"].tolist() == list(VERSION)
+        assert file.attrs["n"] == 3
+        assert file["numbers"][()].tolist() == ARRAYS["numbers"].tolist()
+        assert file["numbers"].chunks is None
+
+
+def test_equal_content_gives_equal_bytes_also_in_another_process_at_another_time() -> None:
+    code = (
+        "import hashlib; from tests.unit.test_hdf5 import image_of; "
+        "print(hashlib.sha256(image_of()).hexdigest())"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    here = hashlib.sha256(image_of()).hexdigest()
+    there = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert there.stdout.strip() == here
+
+
+def test_other_content_gives_other_bytes() -> None:
+    images = [
+        image_of(),
+        image_of(version=(2, 4)),
+        image_of(summary={}),
+        image_of(attributes={"n": 4}),
+        image_of(datasets={**ARRAYS, "indices": np.arange(1, 6, dtype=np.int32)}),
+        image_of(datasets={**ARRAYS, "indices": np.arange(5, dtype=np.int64)}),
+    ]
+    assert len(set(images)) == len(images)
+
+
+@pytest.mark.parametrize("n_keys", [10, 100, 5000])
+def test_a_long_summary_makes_room_for_itself(path: Path, n_keys: int) -> None:
+    summary = {"keys": [f"{number:064x}" for number in range(n_keys)]}
+    path.write_bytes(image_of(summary=summary))
+    assert hdf5.read_header(path).summary == summary
+    arrays, _ = read(path)
+    assert arrays["indices"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_summary_that_no_reader_would_accept_is_not_written() -> None:
+    with pytest.raises(StoreError, match=f"less than {1 << 26} bytes"):
+        image_of(summary={"text": "x" * (1 << 26)})
+
+
+def test_every_changed_byte_of_a_file_is_refused(path: Path) -> None:
+    image = image_of(datasets={"a": np.arange(3)}, attributes={}, summary={})
+    rng = np.random.default_rng(1)
+    for position in range(len(image)):
+        spoilt = bytearray(image)
+        spoilt[position] ^= int(rng.integers(1, 256))
+        path.write_bytes(spoilt)
+        with pytest.raises(DamagedFileError):
+            read(path)
+        with pytest.raises(DamagedFileError):
+            hdf5.check(path)
+
+
+@pytest.mark.parametrize("reader", [read, hdf5.check])
+def test_a_file_cut_short_anywhere_is_refused(path: Path, reader: Callable[[Path], object]) -> None:
+    image = image_of(datasets={"a": np.arange(3)}, attributes={}, summary={})
+    for end in range(len(image)):
+        path.write_bytes(image[:end])
+        with pytest.raises(DamagedFileError):
+            reader(path)
+
+
+@pytest.mark.parametrize("reader", [read, hdf5.check])
+def test_a_file_with_bytes_behind_its_end_is_refused(
+    path: Path, reader: Callable[[Path], object]
+) -> None:
+    path.write_bytes(image_of() + b"\0")
+    with pytest.raises(DamagedFileError, match=r"expected \d+ bytes of content, got \d+"):
+        reader(path)
+
+
+def test_a_damaged_header_is_found_without_the_content(path: Path) -> None:
+    image = image_of()
+    _, _, length = PREFIX.unpack(image[: PREFIX.size])
+    for position in range(PREFIX.size + length + 32):
+        spoilt = bytearray(image)
+        spoilt[position] ^= 1
+        path.write_bytes(spoilt)
+        with pytest.raises(DamagedFileError):
+            hdf5.read_header(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PHASIC", b"\x89HDF\r\n\x1a\n" + bytes(600)])
+def test_a_file_that_is_not_ours_is_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    assert not hdf5.has_header(path)
+    with pytest.raises(StoreError, match="a file that begins with b'PHASICMPI"):
+        read(path)
+
+
+def test_a_file_that_is_not_there_is_an_error_of_the_file_system(path: Path) -> None:
+    for reader in (read, hdf5.check, hdf5.read_header, hdf5.has_header):
+        with pytest.raises(FileNotFoundError):
+            reader(path)
+
+
+@pytest.mark.parametrize(("major", "age"), [(3, "a later"), (1, "an earlier")])
+def test_another_major_version_is_refused_and_its_age_said(
+    path: Path, major: int, age: str
+) -> None:
+    path.write_bytes(image_of(version=(major, 0)))
+    for reader in (read, lambda p: hdf5.read_header(p, filetype=FILETYPE, version=VERSION)):
+        with pytest.raises(StoreError, match=f"expected layout version 2, got {major}.*{age}"):
+            reader(path)
+    assert hdf5.read_header(path).version == (major, 0)
+
+
+def test_a_later_minor_version_is_read(path: Path) -> None:
+    path.write_bytes(image_of(version=(2, 99)))
+    arrays, header = read(path)
+    assert header.version == (2, 99)
+    assert set(arrays) == set(ARRAYS)
+
+
+def test_a_later_version_of_the_header_is_refused(path: Path) -> None:
+    path.write_bytes(with_header_text(b"{}", b"", version=2))
+    with pytest.raises(StoreError, match="expected header version 1, got 2"):
+        hdf5.read_header(path)
+
+
+def test_a_file_of_another_type_is_refused(path: Path) -> None:
+    path.write_bytes(image_of(filetype="phasic_mpi.other"))
+    with pytest.raises(StoreError, match=r"of type phasic_mpi\.test, got phasic_mpi\.other"):
+        read(path)
+
+
+def test_datasets_too_many_or_too_few_are_refused(path: Path) -> None:
+    path.write_bytes(image_of())
+    for names in ([*ARRAYS, "more"], list(ARRAYS)[1:]):
+        with pytest.raises(DamagedFileError, match="expected the datasets"):
+            read(path, names=dict.fromkeys(names))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header.clear(),
+        lambda header: header.pop("summary"),
+        lambda header: header.update(filetype=5),
+        lambda header: header.update(version=[2]),
+        lambda header: header.update(version="2.3"),
+        lambda header: header.update(body_offset=0),
+        lambda header: header.update(body_offset=-1),
+        lambda header: header.update(body_offset=10**18),
+        lambda header: header.update(body_bytes=10**18),
+        lambda header: header.update(body_bytes=-1),
+        lambda header: header.update(body_sha256="0" * 64),
+        lambda header: header.update(summary=[]),
+    ],
+)
+def test_a_header_that_lies_under_a_right_digest_is_refused(
+    path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    image = image_of()
+    path.write_bytes(with_header(image, lambda header: header.update(more="is ignored")))
+    read(path)
+    path.write_bytes(with_header(image, change))
+    with pytest.raises(DamagedFileError):
+        read(path)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{", b"\xff", b"null", b"[" * 100_000])
+def test_a_header_that_is_no_json_object_is_refused(path: Path, text: bytes) -> None:
+    path.write_bytes(with_header_text(text, b""))
+    with pytest.raises(DamagedFileError, match="its header cannot be read"):
+        hdf5.read_header(path)
+
+
+def write_attempt(path: Path, image: bytes = b"new") -> None:
+    hdf5.write_atomically(path, image)
+
+
+def refusing(code: int) -> Callable[..., Any]:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+@pytest.mark.parametrize("before", [None, b"old"])
+@pytest.mark.parametrize("call", ["write", "fsync", "rename"])
+def test_a_failed_write_leaves_what_was_there_and_nothing_else(
+    path: Path, monkeypatch: pytest.MonkeyPatch, call: str, before: bytes | None
+) -> None:
+    if before is not None:
+        path.write_bytes(before)
+    monkeypatch.setattr(os, call, refusing(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space left"):
+        write_attempt(path)
+    found = {entry.name: entry.read_bytes() for entry in path.parent.iterdir()}
+    assert found == ({} if before is None else {path.name: before})
+
+
+def test_a_disk_that_fills_up_halfway_leaves_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_write, written = os.write, []
+
+    def write(descriptor: int, data: memoryview) -> int:
+        if written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(real_write(descriptor, data[:2]))
+        return written[-1]
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(OSError, match="No space left"):
+        write_attempt(path)
+    assert written == [2]
+    assert list(path.parent.iterdir()) == []
+
+
+def test_an_interrupt_while_writing_leaves_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_attempt(path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_write_in_small_pieces_is_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:7]))
+    image = image_of()
+    write_attempt(path, image)
+    assert path.read_bytes() == image
+
+
+def test_content_is_synced_before_and_the_directory_after_the_renaming(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    real_fsync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        kind = "directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        seen.append((kind, path.exists()))
+        real_fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_attempt(path)
+    assert seen == [("file", False), ("directory", True)]
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(None, 0o600), (0o666, 0o640)])
+def test_a_file_is_private_unless_the_caller_says_otherwise(
+    path: Path, mode: int | None, expected: int
+) -> None:
+    before = os.umask(0o027)
+    try:
+        hdf5.write_atomically(path, b"new", **({} if mode is None else {"mode": mode}))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == expected
+
+
+def test_a_replaced_file_stays_readable_to_who_has_it_open(path: Path) -> None:
+    path.write_bytes(b"old")
+    with path.open("rb") as reader:
+        write_attempt(path)
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new"
+
+
+def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(path: Path) -> None:
+    victim = path.with_name("victim")
+    victim.write_bytes(b"precious")
+    path.with_name(f".{path.name}.{os.getpid()}.tmp").symlink_to(victim)
+    write_attempt(path)
+    assert (path.read_bytes(), victim.read_bytes()) == (b"new", b"precious")
+
+
+def foreign(path: Path, make: Callable[[h5py.File], object]) -> Path:
+    with h5py.File(path, "w") as file:
+        make(file)
+    return path
+
+
+def read_a(path: Path, *, byte_limit: int = MIB) -> hdf5.Arrays:
+    return hdf5.read_foreign(path, names=["a"], byte_limit=byte_limit)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"chunks": (2,)}, {"compression": "gzip", "shuffle": True, "fletcher32": True}]
+)
+def test_plain_and_compressed_datasets_of_others_are_read(
+    path: Path, settings: dict[str, Any]
+) -> None:
+    foreign(path, lambda file: file.create_dataset("a", data=np.arange(9), **settings))
+    assert read_a(path)["a"].tolist() == list(range(9))
+
+
+def test_datasets_that_are_not_there_are_left_out_and_others_not_read(path: Path) -> None:
+    foreign(path, lambda file: file.update(b=np.arange(2), c=np.arange(3)))
+    assert set(hdf5.read_foreign(path, names=["a", "b"], byte_limit=MIB)) == {"b"}
+
+
+def link_to_another_file(file: h5py.File) -> None:
+    other = Path(file.filename).with_name("other.h5")
+    foreign(other, lambda content: content.update(b=np.arange(3)))
+    file["a"] = h5py.ExternalLink(str(other), "b")
+
+
+def link_within(file: h5py.File) -> None:
+    file["b"] = np.arange(3)
+    file["a"] = h5py.SoftLink("/b")
+
+
+def dangling_link(file: h5py.File) -> None:
+    file["a"] = h5py.SoftLink("/nowhere")
+
+
+def dangling_external_link(file: h5py.File) -> None:
+    file["a"] = h5py.ExternalLink("nowhere.h5", "b")
+
+
+def virtual_dataset(file: h5py.File) -> None:
+    other = Path(file.filename).with_name("other.h5")
+    foreign(other, lambda content: content.update(b=np.arange(3)))
+    layout = h5py.VirtualLayout(shape=(3,), dtype=np.int64)
+    layout[:] = h5py.VirtualSource(str(other), "b", shape=(3,))
+    file.create_virtual_dataset("a", layout)
+
+
+def external_storage(file: h5py.File) -> None:
+    secret = Path(file.filename).with_name("secret")
+    secret.write_bytes(bytes(24))
+    file.create_dataset("a", shape=(3,), dtype=np.int64, external=[(str(secret), 0, 24)])
+
+
+def huge_dataset(file: h5py.File) -> None:
+    file.create_dataset("a", shape=(1 << 40,), chunks=(1 << 10,), dtype=np.float64)
+
+
+def unknown_filter(file: h5py.File) -> None:
+    file.create_dataset("a", data=np.arange(100), compression="lzf")
+
+
+def group(file: h5py.File) -> None:
+    file.create_group("a")
+
+
+def text(file: h5py.File) -> None:
+    file["a"] = ["one", "two"]
+
+
+def references(file: h5py.File) -> None:
+    file.create_dataset("a", shape=(2,), dtype=h5py.ref_dtype)
+
+
+def pairs(file: h5py.File) -> None:
+    file.create_dataset("a", shape=(2,), dtype=[("x", "f8"), ("y", "i4")])
+
+
+def no_value(file: h5py.File) -> None:
+    file["a"] = h5py.Empty("f8")
+
+
+def time_type(file: h5py.File) -> None:
+    space = h5py.h5s.create_simple((2,))
+    h5py.h5d.create(file.id, b"a", h5py.h5t.UNIX_D32LE, space)
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (link_to_another_file, "got a link"),
+        (link_within, "got a link"),
+        (dangling_link, "got a link"),
+        (dangling_external_link, "got a link"),
+        (virtual_dataset, "got a reference"),
+        (external_storage, "got a reference"),
+        (huge_dataset, f"at most {MIB} bytes, it declares {8 << 40}"),
+        (unknown_filter, "got filters {32000}"),
+        (group, "expected a dataset of numbers"),
+        (text, "expected a dataset of numbers"),
+        (references, "expected a dataset of numbers"),
+        (pairs, "expected a dataset of numbers"),
+        (no_value, "a dataset without any"),
+        (time_type, "HDF5 cannot read it"),
+    ],
+)
+def test_what_could_reach_beyond_the_file_or_memory_is_refused(
+    path: Path, make: Callable[[h5py.File], object], problem: str
+) -> None:
+    foreign(path, make)
+    with pytest.raises(StoreError) as caught:
+        read_a(path)
+    assert problem in str(caught.value)
+    assert caught.value.what == f"{path} cannot be read"
+    assert caught.value.problem.count("Problem:") == 0
+
+
+def test_a_link_into_another_file_is_refused_without_opening_that_file(path: Path) -> None:
+    other = path.with_name("pipe")
+    os.mkfifo(other)  # opening it would wait forever
+    foreign(path, lambda file: file.__setitem__("a", h5py.ExternalLink(str(other), "b")))
+    with pytest.raises(StoreError, match="got a link"):
+        read_a(path)
+
+
+def test_the_limit_is_for_all_datasets_together(path: Path) -> None:
+    foreign(path, lambda file: file.update(a=np.zeros(100), b=np.zeros(100)))
+    names = ["a", "b"]
+    assert len(hdf5.read_foreign(path, names=names, byte_limit=1600)) == 2
+    with pytest.raises(StoreError, match="'b': expected at most 799 bytes, it declares 800"):
+        hdf5.read_foreign(path, names=names, byte_limit=1599)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89HDF\r\n\x1a\n", bytes(4096)])
+def test_a_file_that_hdf5_cannot_read_is_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_a(path)
+
+
+def test_a_foreign_file_that_is_not_there_is_an_error_of_the_file_system(path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_a(path)
+
+
+@pytest.mark.parametrize("make", [link_to_another_file, virtual_dataset, external_storage])
+def test_a_file_of_our_form_cannot_reach_into_other_files(
+    path: Path, make: Callable[[h5py.File], object]
+) -> None:
+    """Whoever makes a file can give it a right digest, so a right digest is no proof."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        make(file)
+    body = path.read_bytes()[512:]
+    header = {
+        "filetype": FILETYPE,
+        "version": VERSION,
+        "body_offset": 512,
+        "body_bytes": len(body),
+        "body_sha256": hashlib.sha256(body).hexdigest(),
+        "summary": {},
+    }
+    path.write_bytes(with_header_text(json.dumps(header).encode(), body))
+    with pytest.raises(StoreError, match="got a"):
+        read(path)

@@ -4,7 +4,7 @@ Arrays must be C-contiguous and of the dtype given: nothing is converted. Bad ar
 ``ValueError`` or ``TypeError``, and a lack of memory raises ``MemoryError``.
 """
 
-from typing import TypedDict, final
+from typing import TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ _Int64Array = NDArray[np.int64]
 # Status code -> name.
 STATUS_NAMES: dict[int, str]
 
+@type_check_only
 class Components(TypedDict):
     """What :func:`condense` returns; see ``phasic_mpi.scc.Condensation``."""
 

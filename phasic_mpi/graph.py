@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phasic_mpi.errors import GraphError, GraphIndexError
+from phasic_mpi.log import get_logger
 
 # Rounding in a sum of initial probabilities must not make them illegal.
 MASS_TOLERANCE = 1e-9
@@ -540,6 +540,6 @@ def _check_start(graph: PhaseTypeGraph) -> None:
             "give initial probabilities; nothing is normalised silently",
         )
     if graph.start_param_target.size == 0 and total < 1 - MASS_TOLERANCE:
-        logging.getLogger("phasic_mpi").warning(
+        get_logger().warning(
             "Initial probabilities sum to %.12g: the rest is an atom at time zero", total
         )

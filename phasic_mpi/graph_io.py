@@ -48,7 +48,7 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "vertex_indices": _ROW,
 }
 
-_BYTE = re.compile(r"\(byte (\d+)\)")
+_BYTE = re.compile(r" \(byte (\d+)\)")
 _PLACE = re.compile(r" - at `\$(?:\[(\d+)\])?(?:\[(\d+)\])?`$")
 _NAME = re.compile(rb'("(?:[^"\\]|\\.)*")\s*:')
 
@@ -249,15 +249,18 @@ class _Document(Mapping[str, Any]):
 
 
 def _refuse_text(exc: Exception, text: bytes) -> NoReturn:
-    found = _BYTE.search(str(exc))
+    problem = str(exc)
+    found = _BYTE.search(problem)
     place = "the text as a whole"
-    if found or "truncated" in str(exc):
+    if found or "truncated" in problem:
         position = int(found.group(1)) if found else len(text)
+        position -= "trailing" in problem  # msgspec names the byte after it
         line = text.count(b"\n", 0, position) + 1
         place = f"byte {position}, line {line}"
     raise GraphError(
         "JSON is malformed",
-        problem=f"expected a JSON object with the fields of a graph; {place}: {exc}",
+        problem=f"expected a JSON object with the fields of a graph; {place}: "
+        f"{_BYTE.sub('', problem)}",
         context={"bytes": len(text)},
         resolution="correct the text there; NaN, Infinity and comments are not JSON",
     ) from exc

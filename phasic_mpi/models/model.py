@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 from phasic_mpi.errors import ConfigError
 from phasic_mpi.graph import PhaseTypeGraph
@@ -34,7 +36,8 @@ class Model:
         parameters: Names of the entries of theta.
         theta: Values of theta to show the model with.
         source: Publication it is taken from.
-        n_vertices: Number of vertices of the graph for settings, given by name.
+        n_vertices: Number of vertices of the graph for settings, given by name; any number above
+            the largest legal one where there are more.
         build: Makes the graph from them.
     """
 
@@ -70,7 +73,7 @@ class Model:
         if n_vertices > _LARGEST_GRAPH:
             raise ConfigError(
                 f"Model '{self.name}' cannot be built",
-                problem=f"expected at most {_LARGEST_GRAPH} vertices, got {n_vertices}",
+                problem=f"expected at most {_LARGEST_GRAPH} vertices, got {n_vertices:.4g}",
                 context=chosen,
                 resolution="choose smaller settings",
             )
@@ -92,4 +95,6 @@ def _integer(given: object) -> int | None:
     """An integer or its decimal digits; not 3.0, and not True, which Python counts as 1."""
     if isinstance(given, str):
         return int(given) if re.fullmatch(r"[+-]?[0-9]{1,19}", given) else None
-    return given if isinstance(given, int) and not isinstance(given, bool) else None
+    if isinstance(given, bool) or not isinstance(given, SupportsIndex):
+        return None
+    return operator.index(given)

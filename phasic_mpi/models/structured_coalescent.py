@@ -87,7 +87,8 @@ def _compositions(total: int, parts: int) -> NDArray[np.int32]:
 
 def n_vertices(n: int, islands: int) -> int:
     """The start, the ways to place 2 to n lineages on the islands, and one that absorbs."""
-    return comb(n + islands, islands) - islands + 1
+    # Beyond 20 of both there are more than 1e11, and numbers too large to write down.
+    return comb(n + islands, min(n, islands, 20)) - islands + 1
 
 
 MODEL = Model(

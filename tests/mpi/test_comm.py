@@ -1,0 +1,145 @@
+import time
+
+import numpy as np
+import pytest
+
+from phasic_mpi import comm as mpi
+from phasic_mpi.comm import Comm
+from phasic_mpi.errors import (
+    EnvironmentMismatchError,
+    GraphError,
+    RecordingCancelledError,
+    StageError,
+)
+
+pytestmark = pytest.mark.mpi
+
+
+def part_of(rank: int, size: int) -> bytes:
+    return np.random.default_rng([rank, size]).bytes(size)
+
+
+def test_every_rank_sees_what_every_rank_gives(comm: Comm) -> None:
+    assert mpi.collect(comm, {"rank": comm.rank, "pad": "x" * (1000 * comm.rank)}) == [
+        {"rank": rank, "pad": "x" * (1000 * rank)} for rank in range(comm.size)
+    ]
+
+
+def test_every_rank_gets_what_rank_0_shares(comm: Comm) -> None:
+    value = ["a", "b"] if comm.rank == 0 else []
+    assert mpi.share(comm, value, list[str]) == ["a", "b"]
+
+
+def test_shared_arrays_keep_shape_and_type(comm: Comm) -> None:
+    arrays = {
+        "empty": np.zeros((0, 3)),
+        "flat": np.arange(5, dtype=np.int32),
+        "table": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    }
+    received = mpi.share_arrays(comm, arrays if comm.rank == 0 else {})
+    for name, array in arrays.items():
+        assert received[name].dtype == array.dtype
+        np.testing.assert_array_equal(received[name], array)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000, 1 << 30])
+@pytest.mark.parametrize("sizes", [(0, 0, 0), (5, 0, 9), (100, 1, 333), (0, 5000, 0)])
+def test_parts_arrive_whole_in_pieces_of_any_size(
+    comm: Comm, monkeypatch: pytest.MonkeyPatch, chunk: int, sizes: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(mpi, "_CHUNK_BYTES", max(chunk, comm.size))
+    own = sizes[comm.rank % len(sizes)]
+    parts = [part_of(rank, sizes[rank % len(sizes)]) for rank in range(comm.size)]
+    received = mpi.scatter_bytes(comm, parts if comm.rank == 0 else None)
+    assert bytes(received) == part_of(comm.rank, own)
+    gathered = mpi.gather_bytes(comm, part_of(comm.rank, own))
+    if comm.rank == 0:
+        assert gathered is not None
+        assert [bytes(part) for part in gathered] == parts
+    else:
+        assert gathered is None
+
+
+def test_all_ranks_leave_an_agreement_when_all_succeed(comm: Comm) -> None:
+    with mpi.agree(comm, "quiet"):
+        pass
+
+
+def test_a_failure_on_one_rank_is_the_same_error_on_all(comm: Comm) -> None:
+    failing = comm.size - 1
+    with pytest.raises(StageError) as caught, mpi.agree(comm, "split"):
+        if comm.rank == failing:
+            raise GraphError("It broke", problem="p", resolution="r")
+    assert isinstance(caught.value, ValueError)
+    assert list(caught.value.reports) == [failing]
+    assert caught.value.reports[failing].kind == "GraphError"
+    assert len(set(mpi.collect(comm, str(caught.value)))) == 1
+    assert f"rank {failing} on " in str(caught.value)
+
+
+def test_equal_failures_of_many_ranks_are_told_once(comm: Comm) -> None:
+    with pytest.raises(StageError) as caught, mpi.agree(comm, "start"):
+        raise GraphError("It broke everywhere", problem="p", resolution="r")
+    assert str(caught.value).count("It broke everywhere") == 1
+    assert len(caught.value.reports) == comm.size
+
+
+def test_an_unexpected_error_comes_with_its_traceback(comm: Comm) -> None:
+    with pytest.raises(StageError, match="ZeroDivisionError") as caught, mpi.agree(comm, "x"):
+        if comm.rank == 0:
+            1 / 0  # noqa: B018
+    assert "Traceback" in str(caught.value)
+    assert "test_comm.py" in str(caught.value)
+
+
+def test_an_interrupt_on_one_rank_reaches_all(comm: Comm) -> None:
+    with pytest.raises(StageError, match="KeyboardInterrupt"), mpi.agree(comm, "x"):
+        if comm.rank == 0:
+            raise KeyboardInterrupt
+
+
+def test_work_returns_its_own_result_on_each_rank(comm: Comm) -> None:
+    result = mpi.run_failfast(comm, "work", lambda: comm.rank + 1, cancel=lambda: None)
+    assert result == comm.rank + 1
+
+
+@pytest.mark.parametrize("which", ["first", "last", "all"])
+def test_a_failure_while_working_ends_all_ranks_within_a_second(comm: Comm, which: str) -> None:
+    failing = {"first": {0}, "last": {comm.size - 1}, "all": set(range(comm.size))}[which]
+    cancelled = []
+
+    def work() -> None:
+        if comm.rank in failing:
+            time.sleep(0.1)
+            raise ValueError("bad")
+        for _ in range(3000):
+            time.sleep(0.01)
+            if cancelled:
+                raise RecordingCancelledError("Cancelled", problem="p", resolution="r")
+
+    begin = time.monotonic()
+    with pytest.raises(StageError) as caught:
+        mpi.run_failfast(comm, "record", work, cancel=lambda: cancelled.append(1))
+    assert time.monotonic() - begin < 1.1
+    assert set(caught.value.reports) == failing
+    assert len(set(mpi.collect(comm, str(caught.value)))) == 1
+
+
+def test_warnings_do_not_outlive_the_work_they_belong_to(comm: Comm) -> None:
+    def fail() -> None:
+        raise ValueError("bad")
+
+    for _ in range(5):
+        with pytest.raises(StageError):
+            mpi.run_failfast(comm, "record", fail, cancel=lambda: None)
+        assert mpi.run_failfast(comm, "record", lambda: 7, cancel=lambda: pytest.fail("late")) == 7
+
+
+def test_ranks_that_differ_are_refused_with_both_values(comm: Comm) -> None:
+    mpi.require_same_code(comm, {"numpy": "2.0"})
+    if comm.size == 1:
+        return
+    version = "2.1" if comm.rank == comm.size - 1 else "2.0"
+    expected = rf"numpy: rank 0 has 2.0, rank {comm.size - 1} has 2.1"
+    with pytest.raises(EnvironmentMismatchError, match=expected):
+        mpi.require_same_code(comm, {"numpy": version})

@@ -1,0 +1,110 @@
+"""Every stage, made to fail on the first, the last and two ranks: all ranks raise the same."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from phasic_mpi import comm as mpi
+from phasic_mpi import pipeline
+from phasic_mpi.comm import Comm
+from phasic_mpi.errors import StageError
+from phasic_mpi.models import build_model
+from phasic_mpi.pipeline import Settings
+
+pytestmark = pytest.mark.mpi
+
+# Ranks are started and killed in much less; machines that are shared are slow now and then.
+LIMIT_SECONDS = 5.0
+
+STAGES = [
+    "start",
+    "load",
+    "split",
+    "cache",
+    "plan",
+    "send",
+    "receive",
+    "prepare",
+    "record",
+    "fetch",
+    "gather",
+    "pack",
+    "unpack",
+    "stitch",
+    "write",
+    "evaluate",
+]
+
+
+class InjectedError(Exception):
+    """Stands for any bug."""
+
+
+def failing_ranks(which: str, size: int) -> set[int]:
+    return {"first": {0}, "last": {size - 1}, "two": {size // 2, size - 1}}[which]
+
+
+def inject(monkeypatch: pytest.MonkeyPatch, comm: Comm, stage: str, ranks: set[int]) -> list[str]:
+    """Makes ``stage`` fail on these ranks; returns the list of stages that are then entered."""
+    entered = []
+    agree, run_failfast = mpi.agree, mpi.run_failfast
+
+    def fail(name: str) -> None:
+        entered.append(name)
+        if name == stage and comm.rank in ranks:
+            raise InjectedError(f"injected into {name}")
+
+    @contextmanager
+    def failing_agree(ranks_of_run: Comm, name: str) -> Iterator[None]:
+        with agree(ranks_of_run, name):
+            yield
+            fail(name)
+
+    def failing_work(ranks_of_run: Comm, name: str, work: Callable[[], Any], **options: Any) -> Any:
+        def wrapped() -> Any:
+            fail(name)
+            return work()
+
+        return run_failfast(ranks_of_run, name, wrapped, **options)
+
+    monkeypatch.setattr(mpi, "agree", failing_agree)
+    monkeypatch.setattr(mpi, "run_failfast", failing_work)
+    return entered
+
+
+@pytest.mark.parametrize("which", ["first", "last", "two"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_worker_error_propagates(
+    comm: Comm, shared_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, which: str
+) -> None:
+    if comm.size == 1 and stage in ("send", "receive", "pack", "unpack"):
+        pytest.skip_reason = "one rank sends nothing"
+    graph = build_model("structured-coalescent", n=7, islands=2)
+    ranks = failing_ranks(which, comm.size)
+    entered = inject(monkeypatch, comm, stage, ranks)
+    settings = Settings(strategy="sequential", cache_dir=shared_path / "cache", min_size=1)
+    begin = time.monotonic()
+    with pytest.raises(StageError, match=f"injected into {stage}") as caught:
+        pipeline.run(comm, lambda: graph, settings, theta=np.array([[1.0, 0.5]]))
+    assert time.monotonic() - begin < LIMIT_SECONDS
+    assert entered[-1] == stage
+    assert set(caught.value.reports) == ranks
+    assert caught.value.stage == stage
+    digest = hashlib.sha256(str(caught.value).encode()).hexdigest()
+    assert len(set(mpi.collect(comm, digest))) == 1
+
+
+def test_the_list_of_stages_is_that_of_a_run(
+    comm: Comm, shared_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = build_model("structured-coalescent", n=7, islands=2)
+    entered = inject(monkeypatch, comm, "none", set())
+    settings = Settings(strategy="sequential", cache_dir=shared_path / "cache", min_size=1)
+    pipeline.run(comm, lambda: graph, settings, theta=np.array([[1.0, 0.5]]))
+    assert list(dict.fromkeys(entered)) == STAGES

@@ -1,0 +1,155 @@
+"""Bundled models against formulas and plain constructions."""
+
+from itertools import product
+from math import comb
+
+import numpy as np
+import pytest
+
+from phasic_mpi.errors import ConfigError
+from phasic_mpi.graph import PhaseTypeGraph
+from phasic_mpi.models import MODELS, build_model
+
+Rates = dict[tuple[object, object], tuple[float, ...]]
+
+
+def rates_by_state(graph: PhaseTypeGraph) -> Rates:
+    """Coefficients of each edge, by the states it joins; the last vertex goes by the name 'end'."""
+    names: list[object] = [tuple(state) for state in graph.states.tolist()]
+    names[-1] = "end"
+    rates: Rates = {}
+    for source, target, row in zip(
+        graph.param_source, graph.param_target, graph.param_coefficient.tolist(), strict=True
+    ):
+        edge = (names[source], names[target])
+        before = rates.get(edge, (0.0,) * len(row))
+        rates[edge] = tuple(a + b for a, b in zip(before, row, strict=True))
+    return rates
+
+
+def exit_rates(graph: PhaseTypeGraph, theta: list[float]) -> np.ndarray:
+    weight = graph.param_coefficient @ np.array(theta)
+    return np.bincount(graph.param_source, weight, minlength=graph.n_vertices)
+
+
+def test_kingman_lineages_coalesce_in_pairs() -> None:
+    graph = build_model("kingman", n=6)
+    assert graph.states[1:, 0].tolist() == [6, 5, 4, 3, 2, 1]
+    assert graph.param_coefficient[:, 0].tolist() == [15, 10, 6, 3, 1]
+    assert graph.param_source.tolist() == [1, 2, 3, 4, 5]
+    assert graph.param_target.tolist() == [2, 3, 4, 5, 6]
+
+
+def test_kingman_rates_of_a_large_sample_do_not_overflow() -> None:
+    graph = build_model("kingman", n=70_000)
+    assert graph.param_coefficient[0, 0] == 70_000 * 69_999 / 2
+
+
+@pytest.mark.parametrize(("n", "islands"), [(2, 1), (9, 1), (2, 2), (6, 3), (5, 5), (2, 45)])
+def test_structured_coalescent_has_the_states_that_the_formula_counts(n: int, islands: int) -> None:
+    graph = build_model("structured-coalescent", n=n, islands=islands)
+    n_states = sum(comb(total + islands - 1, islands - 1) for total in range(2, n + 1))
+    assert graph.n_vertices == n_states + 2
+    assert len(np.unique(graph.states[1:-1], axis=0)) == n_states
+    totals = graph.states[1:-1].sum(axis=1)
+    assert totals.max() == n
+    assert totals.min() == 2
+
+
+@pytest.mark.parametrize(("n", "islands"), [(2, 1), (9, 1), (7, 3), (4, 6)])
+def test_structured_coalescent_exit_rates_follow_from_the_state(n: int, islands: int) -> None:
+    coalescence, migration = 1.7, 0.3
+    graph = build_model("structured-coalescent", n=n, islands=islands)
+    k = graph.states.astype(float)
+    expected = (k * (k - 1) / 2 * coalescence + k * (islands - 1) * migration).sum(axis=1)
+    np.testing.assert_allclose(exit_rates(graph, [coalescence, migration]), expected, rtol=1e-14)
+
+
+def test_structured_coalescent_equals_its_plain_construction() -> None:
+    n, islands = 5, 3
+    expected: Rates = {}
+    for state in product(range(n + 1), repeat=islands):
+        if not 2 <= sum(state) <= n:
+            continue
+        for i in range(islands):
+            fewer = tuple(k - (j == i) for j, k in enumerate(state))
+            if state[i] >= 2:
+                target = "end" if sum(fewer) == 1 else fewer
+                before = expected.get((state, target), (0.0, 0.0))[0]
+                expected[state, target] = (before + state[i] * (state[i] - 1) / 2, 0.0)
+            for j in range(islands):
+                if j != i and state[i]:
+                    moved = tuple(k + (m == j) for m, k in enumerate(fewer))
+                    expected[state, moved] = (0.0, float(state[i]))
+    graph = build_model("structured-coalescent", n=n, islands=islands)
+    assert rates_by_state(graph) == expected
+    assert graph.states[graph.start_target].tolist() == [[n, 0, 0]]
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 5])
+def test_tandem_queue_equals_its_plain_construction(capacity: int) -> None:
+    expected: Rates = {}
+    for first, second in product(range(capacity + 1), repeat=2):
+        here = (first, second)
+        moves = [((first + 1, second), (1.0, 0.0, 0.0))]
+        if first:
+            moves.append(((first - 1, second + 1), (0.0, 1.0, 0.0)))
+        if second:
+            moves.append(((first, second - 1), (0.0, 0.0, 1.0)))
+        for there, rate in moves:
+            target = "end" if max(there) > capacity else there
+            before = expected.get((here, target), (0.0, 0.0, 0.0))
+            expected[here, target] = tuple(a + b for a, b in zip(before, rate, strict=True))
+    graph = build_model("tandem-queue", capacity=capacity)
+    assert rates_by_state(graph) == expected
+    assert graph.states[graph.start_target].tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_states_its_size_and_has_as_many_parameters_as_names(name: str) -> None:
+    model = MODELS[name]
+    settings = {setting.name: setting.default for setting in model.settings}
+    graph = model.graph({})
+    assert graph.n_vertices == model.n_vertices(**settings)
+    assert graph.n_parameters == len(model.parameters) == len(model.theta)
+    assert graph.equals(model.graph({key: str(value) for key, value in settings.items()}))
+
+
+@pytest.mark.parametrize(
+    "value", [1, 0, -3, "1", "x", "", "3.0", "1_0", "٣", 3.0, True, None, 2**31, "9" * 30]
+)
+def test_a_setting_that_is_not_an_integer_in_its_range_is_refused(value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_model("kingman", n=value)  # type: ignore[arg-type]
+    assert f"setting 'n': expected an integer in 2..2147483647, got {value!r}" in str(caught.value)
+    assert "python -m phasic_mpi model kingman --help" in caught.value.resolution
+
+
+def test_integers_of_numpy_are_settings() -> None:
+    assert build_model("kingman", n=np.int64(4)).n_vertices == 5  # type: ignore[arg-type]
+
+
+def test_an_unknown_model_is_refused_with_the_names_of_all() -> None:
+    with pytest.raises(ConfigError, match="one of kingman, structured-coalescent, tandem-queue"):
+        build_model("kingsman")
+
+
+def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="settings among n, islands, got m"):
+        build_model("structured-coalescent", m=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "size"),
+    [
+        ("tandem-queue", {"capacity": 46_341}, "2.148e+09"),
+        ("structured-coalescent", {"n": 2_000_000_000, "islands": 2_000_000_000}, "e+"),
+        ("structured-coalescent", {"n": 1000, "islands": 5}, "8.459e+12"),
+    ],
+)
+def test_a_graph_too_large_to_number_is_refused_before_it_is_built(
+    name: str, settings: dict[str, int], size: str
+) -> None:
+    with pytest.raises(ConfigError, match="at most 2147483647 vertices") as caught:
+        build_model(name, **settings)
+    assert size in caught.value.problem

@@ -185,6 +185,11 @@ def collect(comm: Comm, value: Any) -> list[Any]:
     return [msgspec.msgpack.decode(part.data) for part in parts]
 
 
+def count_equal_here(comm: Comm, value: Any) -> int:
+    """Collective. Returns how many ranks on this host gave the same small object."""
+    return collect(comm, [comm.host, value]).count([comm.host, value])
+
+
 def scatter_bytes(comm: Comm, parts: Sequence[bytes | bytearray] | None) -> memoryview:
     """Collective. Sends each rank its part of what rank 0 holds, by ``Scatterv``.
 

@@ -60,16 +60,18 @@ def core_checksum() -> str:
     return hashlib.sha256(Path(_core.__file__).read_bytes()).hexdigest()[:16]
 
 
-def cores_in_mask() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
+def core_mask() -> list[int]:
+    """Cores that this process may run on, ascending."""
+    return sorted(os.sched_getaffinity(0))
 
 
-def threads_per_rank(local_size: int) -> int:
-    """Threads that one of ``local_size`` ranks on this host may use.
+def threads_per_rank(n_sharing: int) -> int:
+    """Threads that this rank may use.
 
-    ``NPROC`` if it is set. Otherwise the cores in the affinity mask, shared between the ranks of
-    the host, unless the launcher has pinned this rank to fewer cores than the host has.
+    ``NPROC`` if it is set, otherwise its part of the cores in its affinity mask.
+
+    Args:
+        n_sharing: Ranks on this host that have the same mask, this one included.
 
     Raises:
         ConfigError: ``NPROC`` is not a positive integer.
@@ -83,9 +85,7 @@ def threads_per_rank(local_size: int) -> int:
                 resolution="correct or unset NPROC",
             )
         return int(given)
-    cores = cores_in_mask()
-    is_pinned = cores < (os.cpu_count() or 1)
-    return cores if is_pinned else max(1, cores // local_size)
+    return max(1, len(core_mask()) // n_sharing)
 
 
 def prepare_threads(n_threads: int) -> None:

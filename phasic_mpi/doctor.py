@@ -35,10 +35,11 @@ class Finding:
 
 def examine(comm: Comm) -> list[Finding]:
     """Collective. Examines everything that a run needs; equal on every rank."""
+    n_sharing = mpi.count_equal_here(comm, config.core_mask())
     local = [
         _finding("Python", lambda: f"{platform.python_version()} on {platform.machine()}"),
         _finding("compiled core", config.core_checksum),
-        _finding("threads per rank", lambda: _threads(comm)),
+        _finding("threads per rank", lambda: _threads(n_sharing)),
         _finding("JAX", _jax),
         _finding("HDF5", hdf5.library_version),
         _finding("memory available", _memory),
@@ -81,11 +82,10 @@ def _over_ranks(comm: Comm, local: list[Finding]) -> list[Finding]:
     return merged
 
 
-def _threads(comm: Comm) -> str:
-    n_threads = config.threads_per_rank(comm.local_size)
+def _threads(n_sharing: int) -> str:
+    n_threads = config.threads_per_rank(n_sharing)
     config.prepare_threads(n_threads)
-    cores = config.cores_in_mask()
-    return f"{n_threads} ({cores} cores in the mask of this process, {comm.local_size} ranks here)"
+    return f"{n_threads} ({len(config.core_mask())} cores, shared by {n_sharing} ranks)"
 
 
 def _jax() -> str:

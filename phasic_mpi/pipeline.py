@@ -225,10 +225,11 @@ def _start(job: _Run, output: Path | None) -> tuple[TraceStore, Recorder]:
     comm, settings = job.comm, job.settings
     with job.timed("start"):
         mpi.require_same_code(comm, _facts(settings))
+        n_sharing = mpi.count_equal_here(comm, config.core_mask())
         with mpi.agree(comm, "start"):
             if comm.rank == 0 and output is not None:
                 hdf5.require_writable(output)
-            n_threads = config.threads_per_rank(comm.local_size)
+            n_threads = config.threads_per_rank(n_sharing)
             config.prepare_threads(n_threads)
             recorder = Recorder(
                 strategy=settings.strategy, n_threads=n_threads, n_devices=settings.n_devices

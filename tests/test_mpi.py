@@ -1,5 +1,6 @@
 """Runs ``tests/mpi`` under mpirun, and fails if any of it was skipped or ran at another size."""
 
+import json
 import re
 
 import pytest
@@ -10,10 +11,13 @@ from tests.launch import ROOT, launch
 def run_mpi_tests(path: str, n_ranks: int, timeout: float) -> None:
     arguments = ["-m", "pytest", "--with-mpi", "-m", "mpi", "-q", "-p", "no:cacheprovider", path]
     done = launch(arguments, n_ranks=n_ranks, timeout=timeout, cwd=ROOT)
-    summaries = re.findall(r"(?m)^(?:=+ )?(\d+ passed.*)$", done.stdout)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert len(summaries) == n_ranks, done.stdout
-    assert not [line for line in summaries if "skipped" in line or "failed" in line], done.stdout
+    (line,) = re.findall(r"outcomes: (\[.*\])", done.stdout)
+    outcomes = json.loads(line)
+    assert len(outcomes) == n_ranks
+    assert outcomes[0]["passed"] > 0
+    expected = {"passed": outcomes[0]["passed"]}
+    assert [{k: n for k, n in own.items() if n} for own in outcomes] == [expected] * n_ranks
 
 
 @pytest.mark.parametrize("n_ranks", [1, 2, 3])

@@ -1,6 +1,9 @@
 """Ranks agree after each test: one that fails alone must not leave the others waiting."""
 
+import json
+import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,11 +34,15 @@ def shared_path(comm: Comm, tmp_path: Path) -> Path:
     return Path(mpi.share(comm, str(tmp_path), str))
 
 
+_OUTCOMES: Counter[str] = Counter()
+
+
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
+def pytest_runtest_makereport(item):
     outcome = yield
     report = outcome.get_result()
     if report.when != "call":
+        _OUTCOMES["skipped"] += report.skipped
         return
     n_failed = np.zeros(1, np.int32)
     request = _AGREEMENT.Iallreduce(np.array([report.failed], np.int32), n_failed)
@@ -49,3 +56,11 @@ def pytest_runtest_makereport(item, call):
     if n_failed[0] and report.passed:
         report.outcome = "failed"
         report.longrepr = f"failed on {n_failed[0]} other ranks"
+    _OUTCOMES[report.outcome] += 1
+
+
+def pytest_sessionfinish():
+    """Rank 0 says in one line, which no other rank can tear, what came of the tests everywhere."""
+    everyone = _AGREEMENT.allgather(dict(_OUTCOMES))
+    if _AGREEMENT.rank == 0:
+        os.write(1, f"\noutcomes: {json.dumps(everyone)}\n".encode())

@@ -96,8 +96,12 @@ def test_equal_blocks_are_recorded_once(comm: Comm, shared_path: Path) -> None:
     copies = [30 * copy for copy in range(6)]
     graph = one.from_arrays(
         n_vertices=6 * 30 + 2,
-        edge_source=np.concatenate([source + shift for shift in copies] + [[1 + s] for s in copies]),
-        edge_target=np.concatenate([target + shift for shift in copies] + [[31 + s] for s in copies]),
+        edge_source=np.concatenate(
+            [source + shift for shift in copies] + [[1 + s] for s in copies]
+        ),
+        edge_target=np.concatenate(
+            [target + shift for shift in copies] + [[31 + s] for s in copies]
+        ),
         edge_weight=np.ones(6 * (source.size + 1)),
         start_target=[1],
         start_weight=[1.0],
@@ -120,7 +124,7 @@ def test_blocks_of_one_vertex_are_never_sent(comm: Comm, shared_path: Path) -> N
 def test_a_failed_cache_write_is_counted_and_the_run_goes_on(
     comm: Comm, shared_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path, image: memoryview, *, mode: int = 0) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(hdf5, "write_atomically", refuse)

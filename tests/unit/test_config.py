@@ -23,9 +23,8 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def give_cores(monkeypatch: pytest.MonkeyPatch, *, mask: int, host: int) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(mask)))
-    monkeypatch.setattr(os, "cpu_count", lambda: host)
+def give_cores(monkeypatch: pytest.MonkeyPatch, n_cores: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(n_cores)))
 
 
 @pytest.mark.parametrize(
@@ -77,24 +76,23 @@ def test_a_cache_home_that_is_not_absolute_is_ignored(
 
 
 @pytest.mark.parametrize(
-    ("mask", "host", "local_size", "threads"),
+    ("mask", "n_sharing", "threads"),
     [
-        (64, 64, 1, 64),  # alone on the host
-        (64, 64, 4, 16),  # unpinned ranks share
-        (64, 64, 5, 12),
-        (4, 64, 16, 4),  # pinned by the launcher: the mask is this rank's own
-        (2, 2, 8, 1),  # more ranks than cores
+        (64, 1, 64),  # alone on the host, or pinned to cores of its own
+        (64, 4, 16),  # unpinned ranks share
+        (64, 5, 12),
+        (2, 8, 1),  # more ranks than cores
     ],
 )
-def test_the_cores_of_a_host_are_shared_unless_ranks_are_pinned(
-    monkeypatch: pytest.MonkeyPatch, mask: int, host: int, local_size: int, threads: int
+def test_ranks_that_may_run_on_the_same_cores_share_them(
+    monkeypatch: pytest.MonkeyPatch, mask: int, n_sharing: int, threads: int
 ) -> None:
-    give_cores(monkeypatch, mask=mask, host=host)
-    assert config.threads_per_rank(local_size) == threads
+    give_cores(monkeypatch, mask)
+    assert config.threads_per_rank(n_sharing) == threads
 
 
 def test_nproc_overrules_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    give_cores(monkeypatch, mask=8, host=8)
+    give_cores(monkeypatch, 8)
     monkeypatch.setenv("NPROC", "3")
     assert config.threads_per_rank(4) == 3
 

@@ -1,0 +1,218 @@
+"""The program as users start it: whole processes, real ranks, exit statuses."""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from phasic_mpi import segment, store
+from phasic_mpi.graph_io import save_graph
+from phasic_mpi.models import build_model
+from phasic_mpi.scc import condense
+from phasic_mpi.trace_io import save_trace
+from tests.launch import ROOT, finish, phasic_mpi, start
+from tests.recording import record_alone
+
+GRAPH = build_model("structured-coalescent", n=9, islands=3)
+
+# A rank that fails ends the others in milliseconds; starting and ending Python takes the rest.
+END_SECONDS = 5.0
+
+
+@pytest.fixture(scope="module")
+def expected_trace(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("expected") / "trace.h5"
+    save_trace(record_alone(GRAPH), path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def graph_file(tmp_path: Path) -> Path:
+    save_graph(GRAPH, tmp_path / "graph.json")
+    return tmp_path / "graph.json"
+
+
+@pytest.mark.parametrize("n_ranks", [None, 1, 2, 3])
+@pytest.mark.parametrize("strategy", ["auto", "sequential", "vmap", "pmap"])
+def test_trace_files_are_equal_for_every_strategy_and_number_of_ranks(
+    tmp_path: Path, graph_file: Path, expected_trace: bytes, strategy: str, n_ranks: int | None
+) -> None:
+    done = phasic_mpi(
+        *("run", graph_file, "-o", tmp_path / "trace.h5", "--cache", tmp_path / "cache"),
+        *("--strategy", strategy, "--report", tmp_path / "report.json"),
+        *(["--devices", 2] if strategy == "pmap" else []),
+        n_ranks=n_ranks,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "trace.h5").read_bytes() == expected_trace
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["n_recorded"] == report["n_distinct"] == 8
+    assert report["n_ranks"] == (n_ranks or 1)
+    assert report["strategy"] == ("sequential" if strategy == "auto" else strategy)
+
+
+def test_a_run_without_a_graph_shows_a_bundled_model(tmp_path: Path) -> None:
+    done = phasic_mpi("run", "--cache", tmp_path, n_ranks=2)
+    assert done.returncode == 0, done.stderr
+    assert "bundled model 'structured-coalescent'" in done.stderr
+    for fact in ("vertices", "components (SCCs)", "distinct blocks", "moment_1", "peak memory"):
+        assert fact in done.stdout
+
+
+def test_json_output_is_one_object_and_nothing_else(tmp_path: Path, graph_file: Path) -> None:
+    done = phasic_mpi(
+        *("run", graph_file, "--cache", tmp_path, "--theta", "1,0.5", "--theta", "2,0.1"),
+        *("--moments", 3, "--format", "json"),
+        n_ranks=2,
+    )
+    facts = json.loads(done.stdout)
+    assert facts["theta"] == [[1.0, 0.5], [2.0, 0.1]]
+    assert np.shape(facts["moments"]) == (2, 3)
+
+
+def test_a_graph_that_is_malformed_ends_all_ranks_with_one_message(
+    tmp_path: Path, graph_file: Path
+) -> None:
+    fields = json.loads(graph_file.read_text())
+    fields["param_edges"][17][1] = 9999
+    graph_file.write_text(json.dumps(fields))
+    done = phasic_mpi("run", graph_file, "--cache", tmp_path, n_ranks=3)
+    assert done.returncode == 1
+    assert done.stderr.count("GraphIndexError") == 1
+    assert "row 17: expected a vertex in 0.." in done.stderr
+    assert "got 9999" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["run", "--strategy", "warp"], 1, "expected one of auto, sequential, vmap, pmap"),
+        (["run", "--strategy", "pmap"], 1, "expected at least 2 JAX devices"),
+        (["run", "--strategy", "sequential", "--devices", "2"], 1, "no use for devices"),
+        (["run", "--min-size", "0"], 2, "expected a positive integer, got '0'"),
+        (["run", "--theta", "1,x"], 2, "expected numbers separated by commas"),
+        (["run", "missing.json"], 1, "missing.json cannot be read"),
+        (["run", "--theta", "1", "--moments", "2"], 1, "expected 2 parameters, got 1"),
+        (["evaluate", "missing.h5", "--theta", "1"], 1, "runs in one process"),
+        (["walk"], 2, "invalid choice: 'walk'"),
+    ],
+)
+def test_wrong_requests_end_all_ranks_with_one_status_and_one_message(
+    tmp_path: Path, arguments: list[str], status: int, message: str
+) -> None:
+    cache = ["--cache", tmp_path] if arguments[0] == "run" else []
+    done = phasic_mpi(*arguments, *cache, n_ranks=2, cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    assert done.stderr.count(message) == 1, done.stderr
+    assert done.stdout == ""
+
+
+def test_processes_of_another_launcher_are_refused(tmp_path: Path) -> None:
+    done = phasic_mpi("run", "--cache", tmp_path, env={"OMPI_COMM_WORLD_SIZE": "4"})
+    assert done.returncode == 1
+    assert "expected 4 ranks" in done.stderr
+    assert "believes it is alone" in done.stderr
+
+
+def test_a_missing_mpi_library_is_named_with_the_cure(tmp_path: Path) -> None:
+    done = phasic_mpi("run", "--cache", tmp_path, env={"MPI4PY_LIBMPI": "/missing/libmpi.so"})
+    assert done.returncode == 1
+    assert "No MPI library can be loaded" in done.stderr
+    assert "pip install 'phasic_mpi[mpich]'" in done.stderr
+
+
+def test_a_bug_outside_of_any_agreement_ends_all_ranks(tmp_path: Path) -> None:
+    process = start([ROOT / "tests" / "faulty_run.py", "bug", tmp_path], n_ranks=3)
+    begin = time.monotonic()
+    done = finish(process, timeout=60)
+    assert done.returncode != 0
+    assert "[rank 1/3" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
+    assert time.monotonic() - begin < END_SECONDS
+
+
+def test_a_signal_stops_the_run_with_status_75_and_a_rerun_goes_on(
+    tmp_path: Path, expected_trace: bytes
+) -> None:
+    process = start([ROOT / "tests" / "faulty_run.py", "slow", tmp_path], n_ranks=2)
+    _wait_for_segments(tmp_path, 1)
+    process.send_signal(signal.SIGUSR1)
+    done = finish(process, timeout=30)
+    assert done.returncode == 75, done.stderr
+    assert "run it again" in done.stderr
+    assert _complete(tmp_path) == expected_trace
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_killed_rank_loses_nothing_that_was_committed(
+    tmp_path: Path, expected_trace: bytes, seed: int
+) -> None:
+    rng = random.Random(seed)
+    n_ranks = rng.choice([2, 3])
+    process = start([ROOT / "tests" / "faulty_run.py", "slow", tmp_path], n_ranks=n_ranks)
+    victim = _wait_for_rank(tmp_path, rng.randrange(n_ranks))
+    time.sleep(rng.uniform(0, 0.4))
+    begin = time.monotonic()
+    os.kill(victim, signal.SIGKILL)
+    done = finish(process, timeout=30)
+    assert done.returncode != 0
+    assert time.monotonic() - begin < END_SECONDS
+    held = _keys_held(tmp_path)  # reads every byte: nothing is torn
+    committed = {line for path in tmp_path.glob("kept.*") for line in path.read_text().split()}
+    assert committed <= held
+    assert _complete(tmp_path) == expected_trace
+
+
+def test_sixty_four_ranks_on_a_few_cores_run_the_bundled_model(tmp_path: Path) -> None:
+    done = phasic_mpi(
+        *("run", "--cache", tmp_path, "--format", "json", "--strategy", "sequential"),
+        n_ranks=64,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["n_ranks"] == 64
+    assert report["moments"][0][0] == pytest.approx(5.913563106, rel=1e-9)
+
+
+def _wait_for_segments(cache: Path, n: int) -> None:
+    deadline = time.monotonic() + 30
+    while not cache.exists() or len(list(cache.glob("cache/rank-*/*.h5"))) < n:
+        assert time.monotonic() < deadline, "nothing is recorded"
+        time.sleep(0.01)
+
+
+def _wait_for_rank(directory: Path, rank: int) -> int:
+    """Process number of a rank that has begun to record."""
+    path = directory / f"pid.{rank}"
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline, "the rank does not come to record"
+        time.sleep(0.01)
+    return int(path.read_text())
+
+
+def _keys_held(directory: Path) -> set[str]:
+    paths = store.all_segments(directory / "cache")
+    return {key for path in paths for key in segment.read(path)}
+
+
+def _complete(directory: Path) -> bytes:
+    """Reruns to the end, with other ranks, and returns the trace file."""
+    n_held = len(_keys_held(directory))
+    save_graph(GRAPH, directory / "graph.h5")
+    done = phasic_mpi(
+        *("run", directory / "graph.h5", "-o", directory / "trace.h5", "--format", "json"),
+        *("--cache", directory / "cache"),
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["n_cache_hits"] == n_held
+    assert report["n_recorded"] == len(condense(GRAPH).distinct) - n_held
+    return (directory / "trace.h5").read_bytes()

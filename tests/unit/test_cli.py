@@ -1,0 +1,215 @@
+"""Commands of one process; ``tests/test_run.py`` has those of ranks."""
+
+import csv
+import io
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from phasic_mpi import cli, log
+from phasic_mpi.evaluate import moments
+from phasic_mpi.graph_io import load_graph, save_graph
+from phasic_mpi.models import MODELS, build_model
+from phasic_mpi.store import TraceStore
+from phasic_mpi.trace_io import save_trace
+from tests.block_traces import plain_trace, random_block
+from tests.recording import record_alone
+
+GRAPH = build_model("structured-coalescent", n=5, islands=2)
+TRACE = record_alone(GRAPH)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_log() -> Iterator[None]:
+    """The program sets the package's logger up for itself; tests after it want it as it was."""
+    logger = log.get_logger()
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1] or logging.NOTSET)
+
+
+@pytest.fixture
+def trace_file(tmp_path: Path) -> Path:
+    save_trace(TRACE, tmp_path / "trace.h5")
+    return tmp_path / "trace.h5"
+
+
+def run(*arguments: object) -> int:
+    return cli.main(list(map(str, arguments)))
+
+
+@pytest.mark.parametrize("command", ["run", "evaluate", "model", "info", "cache", "doctor"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(command, "--help")
+    assert caught.value.code == 0
+    assert "--log-level" in capsys.readouterr().out
+
+
+def test_json_moments_are_those_of_the_library(
+    trace_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--theta", "1,0.5", "--theta", "2,0.1", "--moments", 3, "--format", "json")
+    assert run("evaluate", trace_file, *arguments) == 0
+    printed = json.loads(capsys.readouterr().out)
+    theta = [[1, 0.5], [2, 0.1]]
+    assert printed == {"theta": theta, "moments": moments(TRACE, theta, 3).tolist()}
+
+
+def test_csv_moments_have_names_and_every_digit(
+    trace_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("evaluate", trace_file, "--theta", "1,0.3", "--moments", 2, "--format", "csv") == 0
+    header, row = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert header == ["theta_1", "theta_2", "moment_1", "moment_2"]
+    assert list(map(float, row)) == [1, 0.3, *moments(TRACE, [1, 0.3], 2)[0].tolist()]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".txt"])
+def test_rewards_come_from_a_file(
+    trace_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    rewards = np.arange(GRAPH.n_vertices) / 7
+    path = tmp_path / f"rewards{suffix}"
+    np.save(path, rewards) if suffix == ".npy" else np.savetxt(path, rewards)
+    assert run("evaluate", trace_file, "--theta", "1,1", "--rewards", path, "--format", "json") == 0
+    ((mean,),) = json.loads(capsys.readouterr().out)["moments"]
+    assert mean == pytest.approx(moments(TRACE, [1, 1], 1, rewards)[0, 0], rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--theta", "1"], "expected theta of shape (n_theta, 2), got (1, 1)"),
+        (["--theta", "1,1", "--theta", "1"], "equally many numbers"),
+        (["--theta", "1,-1"], "expected a finite weight of at least 0"),
+        (["--theta", "1,1", "--rewards", "{}/words.txt"], "rewards cannot be read"),
+        (["--theta", "1,1", "--rewards", "{}/two.txt"], "expected shape (20,), got (2,)"),
+    ],
+)
+def test_what_cannot_be_evaluated_says_why(
+    trace_file: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    (tmp_path / "words.txt").write_text("one two\n")
+    (tmp_path / "two.txt").write_text("1\n2\n")
+    assert run("evaluate", trace_file, *(text.format(tmp_path) for text in arguments)) == 1
+    printed = capfd.readouterr()
+    assert message in printed.err
+    assert printed.out == ""
+
+
+def test_a_model_becomes_a_graph_file(tmp_path: Path) -> None:
+    path = tmp_path / "graph.h5"
+    arguments = ("--set", "n=5", "--set", "islands=2", "-o", path)
+    assert run("model", "structured-coalescent", *arguments) == 0
+    assert load_graph(path).equals(GRAPH)
+
+
+def test_models_are_listed_with_settings_and_parameters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("model", "--list") == 0
+    printed = capsys.readouterr().out
+    for model in MODELS.values():
+        assert model.name in printed
+        assert all(name in printed for name in model.parameters)
+
+
+def test_a_model_needs_a_file_to_go_to(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("model", "kingman") == 1
+    assert "expected -o GRAPH" in capfd.readouterr().err
+
+
+def test_info_tells_the_facts_of_a_graph(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_graph(GRAPH, tmp_path / "graph.json")
+    assert run("info", tmp_path / "graph.json", "--format", "json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["kind"] == "graph"
+    assert facts["n_vertices"] == GRAPH.n_vertices
+    # Vertices with k lineages on two islands form a component of k + 1.
+    assert facts["component_sizes"] == {"2-3": 1, "4-7": 3}
+
+
+def test_info_tells_the_facts_of_a_trace(
+    trace_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("info", trace_file, "--format", "json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["kind"] == "trace"
+    assert facts["nnz(L+U)"] == TRACE.n_entries
+    assert facts["operations_per_mean"] == sum(1 for _ in TRACE.operations())
+    assert run("info", trace_file) == 0
+    assert "Sizes of components" in capsys.readouterr().out
+
+
+def cache_with(directory: Path, sizes: list[int]) -> Path:
+    """A cache of one segment per size; returns the first segment."""
+    cache = TraceStore(directory, rank=0, local_rank=0, local_size=1)
+    for n in sizes:
+        cache.keep([plain_trace(random_block(n, seed=n))])
+    return min((directory / "rank-00000").iterdir())
+
+
+def test_info_tells_the_facts_of_a_cache_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = cache_with(tmp_path, [9])
+    assert run("info", path, "--format", "json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["kind"], facts["n_traces"]) == ("cache segment", 1)
+    assert facts["traces"][0]["n_vertices"] == 9
+
+
+def test_a_cache_is_listed_verified_and_pruned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = cache_with(tmp_path, [5, 9])
+    assert run("cache", "list", tmp_path, "--format", "json") == 0
+    segments = json.loads(capsys.readouterr().out)["segments"]
+    assert sorted(entry["vertices"] for entry in segments) == [5, 9]
+    assert run("cache", "verify", tmp_path) == 0
+    path.write_bytes(path.read_bytes()[:-1])
+    capsys.readouterr()
+    assert run("cache", "verify", tmp_path, "--format", "json") == 1
+    assert list(json.loads(capsys.readouterr().out)["damaged"]) == [str(path)]
+    assert run("cache", "list", tmp_path) == 0
+    assert "segments" in capsys.readouterr().out
+    assert run("cache", "prune", tmp_path, "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["removed"] == [str(path)]
+    assert run("cache", "prune", tmp_path, "--older-than", 0) == 0
+    assert run("cache", "verify", tmp_path) == 0
+    assert os.listdir(tmp_path / "rank-00000") == []
+
+
+def test_an_age_is_for_pruning_only(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("cache", "list", tmp_path, "--older-than", 3) == 1
+    assert "'cache list' removes nothing" in capfd.readouterr().err
+
+
+def test_the_doctor_finds_this_machine_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("doctor", "--format", "json") == 0
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert {finding["name"] for finding in findings} >= {"MPI", "JAX", "HDF5", "trial run"}
+    assert all(finding["fit"] for finding in findings)
+
+
+def test_the_doctor_says_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NPROC", "many")
+    assert run("doctor") == 1
+    printed = capsys.readouterr().out
+    assert "This machine is not fit to run" in printed
+    assert "NPROC" in printed

@@ -245,14 +245,17 @@ def _add_info(commands: Any) -> None:
 
 
 def _add_cache(commands: Any) -> None:
-    cache = _add(commands, "cache", "list, verify or prune the block traces kept between runs")
+    cache = _add(
+        commands, "cache", "list, verify, prune or copy the block traces kept between runs"
+    )
     cache.add_argument(
         "action",
-        choices=("list", "verify", "prune"),
+        choices=("list", "verify", "prune", "copy"),
         help="list what is there; verify every byte (exit status 1 if a file is damaged); prune "
-        "what killed runs left, damaged files and duplicates",
+        "what killed runs left, damaged files and duplicates; copy to TARGET what it lacks",
     )
     cache.add_argument("directory", type=Path, metavar="DIR")
+    cache.add_argument("target", type=Path, nargs="?", metavar="TARGET", help="of 'copy'")
     cache.add_argument(
         "--older-than",
         type=_days,

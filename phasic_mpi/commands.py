@@ -268,14 +268,23 @@ def info(options: argparse.Namespace) -> int:
 
 
 def cache(options: argparse.Namespace) -> int:
-    """Lists, verifies or prunes a cache."""
-    _require_one_process("cache")
+    """Lists, verifies, prunes or copies a cache."""
+    if (options.target is None) == (options.action == "copy"):
+        raise ConfigError(
+            f"'cache {options.action}' cannot be followed",
+            problem="expected a TARGET directory with 'copy' and only there, got "
+            f"{options.target or 'none'}",
+            resolution="run: python -m phasic_mpi cache copy DIR TARGET",
+        )
     if options.older_than is not None and options.action != "prune":
         raise ConfigError(
             f"'cache {options.action}' removes nothing",
             problem=f"expected --older-than with 'cache prune' only, got {options.older_than:g}",
             resolution="leave --older-than out",
         )
+    if options.action == "copy":  # batch jobs start one on each host
+        return _copy_cache(options)
+    _require_one_process("cache")
     action = {"list": _list_cache, "verify": _verify_cache, "prune": _prune_cache}[options.action]
     return action(options)
 
@@ -352,6 +361,22 @@ def _prune_cache(options: argparse.Namespace) -> int:
         table.add("files removed", f"{len(removed):,}")
         table.add("bytes freed", size(n_bytes))
         print_tables(table)
+    return 0
+
+
+def _copy_cache(options: argparse.Namespace) -> int:
+    copied = store.copy(options.directory, options.target)
+    n_bytes = sum(path.stat().st_size for path in copied)
+    if options.format == "json":
+        print_json({"copied": list(map(str, copied)), "bytes": n_bytes})
+    else:
+        log.get_logger().info(
+            "%s: %d segments (%s) that were not in %s",
+            options.directory,
+            len(copied),
+            size(n_bytes),
+            options.target,
+        )
     return 0
 
 

@@ -154,6 +154,28 @@ def prune(directory: Path, *, before: float | None = None) -> tuple[list[Path], 
     return removed, n_bytes
 
 
+def copy(source: Path, target: Path) -> list[Path]:
+    """Copies to a cache what another holds and it lacks; returns the new segments.
+
+    Every byte is checked on the way, and a segment appears in the target whole or not at all, so
+    several processes may copy at once, also while a run writes to the source.
+
+    Raises:
+        StoreError: The source is no cache, or a segment of it is damaged.
+        StoreAccessError: The target cannot be made, or others can write to it.
+    """
+    _make_private(target)
+    copied = []
+    for path in all_segments(source):
+        place = target / path.relative_to(source)
+        if not place.exists():
+            hdf5.check(path)
+            _make_private(place.parent)
+            hdf5.write_atomically(place, path.read_bytes())
+            copied.append(place)
+    return copied
+
+
 def all_segments(directory: Path) -> list[Path]:
     """Segments of all ranks of a cache.
 

@@ -193,6 +193,20 @@ def test_a_cache_is_listed_verified_and_pruned(
     assert os.listdir(tmp_path / "rank-00000") == []
 
 
+def test_a_cache_is_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache_with(tmp_path / "a", [5, 9])
+    assert run("cache", "copy", tmp_path / "a", tmp_path / "b", "--format", "json") == 0
+    assert len(json.loads(capsys.readouterr().out)["copied"]) == 2
+
+
+@pytest.mark.parametrize("arguments", [["copy", "a"], ["list", "a", "b"]])
+def test_a_target_is_for_copying_only(
+    capfd: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert run("cache", *arguments) == 1
+    assert "expected a TARGET directory with 'copy' and only there" in capfd.readouterr().err
+
+
 def test_an_age_is_for_pruning_only(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("cache", "list", tmp_path, "--older-than", 3) == 1
     assert "'cache list' removes nothing" in capfd.readouterr().err

@@ -167,6 +167,21 @@ def test_pruning_by_age_removes_what_is_older(tmp_path: Path) -> None:
     assert len(store.prune(tmp_path, before=math.inf)[0]) == 1
 
 
+def test_copying_brings_over_what_is_missing_and_checks_it(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    open_store(source, rank=0).keep(TRACES[:3])
+    open_store(source, rank=4).keep(TRACES[3:])
+    assert [path.parent.name for path in store.copy(source, target)] == ["rank-00000", "rank-00004"]
+    assert store.copy(source, target) == []
+    assert len(open_store(target).fingerprints()) == len(TRACES)
+    open_store(source, rank=5).keep(TRACES[:1])
+    damaged = next((source / "rank-00005").iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(StoreError, match="damaged"):
+        store.copy(source, target)
+    assert not (target / "rank-00005" / damaged.name).exists()
+
+
 def test_a_directory_that_is_not_there_is_no_cache(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is no cache"):
         store.all_segments(tmp_path / "missing")

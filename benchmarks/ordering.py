@@ -3,18 +3,19 @@
     python -m benchmarks.ordering [--repeats 5] [name ...]
 
 Both order each strongly connected component by itself; entries and times are sums over them. AMD
-comes from the Debian package libamd2 (any libamd that the loader finds), called through ctypes.
+is the library in the wheel of kvxopt (``requirements-peers.txt``), called through ctypes.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import ctypes.util
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -108,10 +109,12 @@ CASES: dict[str, Callable[[], Blocks]] = {
 
 def load_amd() -> Callable[[SccBlock], Job]:
     """Returns what makes jobs for SuiteSparse's ``amd_order`` with its default settings."""
-    path = ctypes.util.find_library("amd")
-    if path is None:
-        sys.exit("SuiteSparse AMD was not found. Install it: apt-get install libamd2")
-    amd_order = ctypes.CDLL(path).amd_order
+    try:
+        libraries = Path(str(distribution("kvxopt").locate_file("kvxopt.libs")))
+    except PackageNotFoundError:
+        sys.exit("SuiteSparse AMD was not found: pip install -r benchmarks/requirements-peers.txt")
+    (path,) = libraries.glob("libamd-*")
+    amd_order = ctypes.CDLL(str(path)).amd_order
     pointer = ctypes.POINTER(ctypes.c_int32)
     amd_order.argtypes = [ctypes.c_int32, *[pointer] * 3, *[ctypes.c_void_p] * 2]
 

@@ -129,10 +129,10 @@ def condense(graph: PhaseTypeGraph) -> Condensation:
     loop = source == target
     zero = ~np.concatenate([graph.edge_weight != 0, graph.param_coefficient.any(axis=1)])
     live = np.flatnonzero(~(loop | zero))
-    _require_exits(graph, source, live)
+    has_exit = _require_exits(graph, source, live)
     source, target = source[live], target[live]
     _require_absorption(graph, source, target)
-    _require_start(graph, source)
+    _require_start(graph, has_exit)
     parts = _core.condense(graph.n_vertices, source, target)
     distinct, block_pattern = _cut(parts["block_ptr"], parts["inner_ptr"], parts["inner_col"])
     n_self_loops, n_zero_edges = int(loop.sum()), int((zero & ~loop).sum())
@@ -215,12 +215,18 @@ def _check_pattern(row_ptr: NDArray[np.int64], col: NDArray[np.int32]) -> None:
 
 def _require_exits(
     graph: PhaseTypeGraph, source: NDArray[np.int32], live: NDArray[np.int64]
-) -> None:
-    """A vertex with edges needs one that leads elsewhere with a weight that is not always zero."""
+) -> NDArray[np.bool_]:
+    """A vertex with edges needs one that leads elsewhere with a weight that is not always zero.
+
+    Returns which vertices have one: the transient ones.
+    """
     has_edges = np.zeros(graph.n_vertices, dtype=bool)
     has_edges[source] = True
-    has_edges[source[live]] = False
-    stuck = np.flatnonzero(has_edges)
+    has_exit = has_edges
+    if live.size < source.size:
+        has_exit = np.zeros(graph.n_vertices, dtype=bool)
+        has_exit[source[live]] = True
+    stuck = np.flatnonzero(has_edges & ~has_exit)
     if stuck.size:
         raise GraphError(
             "Graph cannot be condensed",
@@ -230,6 +236,7 @@ def _require_exits(
             resolution="give each of these vertices an edge with a positive weight, or remove all "
             "its edges to make it absorbing",
         )
+    return has_exit
 
 
 def _require_absorption(
@@ -246,14 +253,14 @@ def _require_absorption(
         )
 
 
-def _require_start(graph: PhaseTypeGraph, source: NDArray[np.int32]) -> None:
+def _require_start(graph: PhaseTypeGraph, has_exit: NDArray[np.bool_]) -> None:
     possible = np.concatenate(
         [
             graph.start_target[graph.start_weight > 0],
             graph.start_param_target[graph.start_param_coefficient.any(axis=1)],
         ]
     )
-    if not np.isin(possible, source).any():
+    if not has_exit[possible].any():
         raise GraphError(
             "Graph cannot be condensed",
             problem="expected the start to reach a vertex that can be left, but with probability 1 "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -88,9 +88,9 @@ class _Patterns(NamedTuple):
 def _concatenate(
     distinct: tuple[SccBlock, ...], traces: dict[str, BlockTrace], *, consume: bool
 ) -> _Patterns:
-    pattern_ptr = _pointers(block.n_vertices for block in distinct)
-    entry_ptr = _pointers(traces[block.key].n_entries for block in distinct)
-    edge_ptr = _pointers(block.n_edges for block in distinct)
+    pattern_ptr = _pointers([block.n_vertices for block in distinct])
+    entry_ptr = _pointers([traces[block.key].n_entries for block in distinct])
+    edge_ptr = _pointers([block.n_edges for block in distinct])
     n_rows = int(pattern_ptr[-1])
     patterns = _Patterns(
         pattern_ptr=pattern_ptr,
@@ -101,15 +101,18 @@ def _concatenate(
         edge_ptr=edge_ptr,
         edge_slot=np.empty(int(edge_ptr[-1]), dtype=np.int64),
     )
-    for index, block in enumerate(distinct):
+    row_end = patterns.row_ptr[1:]
+    # As Python's integers: graphs of many small blocks spend their time here.
+    places = zip(pattern_ptr.tolist(), entry_ptr.tolist(), edge_ptr.tolist(), strict=True)
+    for block, (row, entry, edge) in zip(distinct, places, strict=False):
         trace = traces.pop(block.key) if consume else traces[block.key]
         _require_fit(block, trace)
-        rows = slice(pattern_ptr[index], pattern_ptr[index + 1])
+        rows = slice(row, row + trace.n_vertices)
         patterns.order[rows] = trace.order
-        np.add(trace.row_ptr[1:], entry_ptr[index], out=patterns.row_ptr[1:][rows])
-        np.add(trace.upper_ptr, entry_ptr[index], out=patterns.upper_ptr[rows])
-        patterns.col[entry_ptr[index] : entry_ptr[index + 1]] = trace.col
-        patterns.edge_slot[edge_ptr[index] : edge_ptr[index + 1]] = trace.edge_slot
+        np.add(trace.row_ptr[1:], entry, out=row_end[rows])
+        np.add(trace.upper_ptr, entry, out=patterns.upper_ptr[rows])
+        patterns.col[entry : entry + trace.n_entries] = trace.col
+        patterns.edge_slot[edge : edge + trace.n_edges] = trace.edge_slot
     return patterns
 
 
@@ -128,10 +131,11 @@ def _slots(condensation: Condensation, patterns: _Patterns) -> NDArray[np.int64]
     return np.concatenate([inner, value_ptr[-1] + np.arange(n_outer)])
 
 
-def _pointers(counts: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+def _pointers(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     """Running totals of counts, from 0."""
-    sizes = np.fromiter(counts, dtype=np.int64)
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes)])
+    out = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=out[1:])
+    return out
 
 
 def _require_all(distinct: tuple[SccBlock, ...], traces: Mapping[str, BlockTrace]) -> None:
@@ -152,34 +156,34 @@ def _require_all(distinct: tuple[SccBlock, ...], traces: Mapping[str, BlockTrace
 
 
 def _require_fit(block: SccBlock, trace: BlockTrace) -> None:
-    """The trace is of this block, and its arrays are as long as they say."""
-    facts: list[tuple[str, object, object]] = [
-        ("key", block.key, trace.key),
-        ("check", block.check, trace.check),
-        ("n_vertices", block.n_vertices, trace.order.size),
-        ("n_edges", block.n_edges, trace.edge_slot.size),
-        ("size of row_ptr", block.n_vertices + 1, trace.row_ptr.size),
-        ("size of upper_ptr", block.n_vertices, trace.upper_ptr.size),
-    ]
-    if all(expected == actual for _, expected, actual in facts):
-        facts = [
-            ("last row_ptr", trace.col.size, int(trace.row_ptr[-1])),
-            ("number of edge_slot out of range", 0, _n_outside(trace.edge_slot, trace.col.size)),
-        ]
-    for name, expected, actual in facts:
-        if expected != actual:
-            raise PayloadError(
-                "Trace does not belong to its block",
-                problem=f"{name}: expected {expected}, got {actual}",
-                context={
-                    "block": block.key,
-                    "n_vertices": block.n_vertices,
-                    "n_edges": block.n_edges,
-                },
-                resolution="record the block again; if it came out of a cache, run 'python -m "
-                "phasic_mpi cache verify' on that directory",
-            )
+    """The trace is of this block, its arrays are as long as they say, and its slots in range."""
+    n, n_edges, n_entries = block.n_vertices, block.n_edges, trace.col.size
+    sizes = (trace.order.size, trace.edge_slot.size, trace.row_ptr.size, trace.upper_ptr.size)
+    if (trace.key, trace.check, sizes) == (block.key, block.check, (n, n_edges, n + 1, n)):
+        # As unsigned numbers, negative slots are out of range at the other end.
+        n_outside = int(np.count_nonzero(trace.edge_slot.view(np.uint64) >= n_entries))
+        if n_outside == 0 and int(trace.row_ptr[-1]) == n_entries:
+            return
+        _require_equal(block, "last row_ptr", n_entries, int(trace.row_ptr[-1]))
+        _require_equal(block, "number of edge_slot out of range", 0, n_outside)
+    _require_equal(block, "key", block.key, trace.key)
+    _require_equal(block, "check", block.check, trace.check)
+    names = ("n_vertices", "n_edges", "size of row_ptr", "size of upper_ptr")
+    for name, expected, actual in zip(names, (n, n_edges, n + 1, n), sizes, strict=True):
+        _require_equal(block, name, expected, actual)
 
 
-def _n_outside(slots: NDArray[np.int64], n_entries: int) -> int:
-    return int(np.count_nonzero((slots < 0) | (slots >= n_entries)))
+def _require_equal(block: SccBlock, name: str, expected: object, actual: object) -> None:
+    """Raises unless what is expected of a trace is what it has."""
+    if expected != actual:
+        raise PayloadError(
+            "Trace does not belong to its block",
+            problem=f"{name}: expected {expected}, got {actual}",
+            context={
+                "block": block.key,
+                "n_vertices": block.n_vertices,
+                "n_edges": block.n_edges,
+            },
+            resolution="record the block again; if it came out of a cache, run 'python -m "
+            "phasic_mpi cache verify' on that directory",
+        )

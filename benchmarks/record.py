@@ -92,7 +92,7 @@ def measure(name: str, tool: str) -> dict[str, float]:
     build, theta = CASES[name]
     graph = build()
     work = {"ours": ours, "ours-record": ours_record, "phasic-c": phasic_c, "phasic-py": phasic_py}
-    work[tool](build_model("structured-coalescent", n=3, islands=2), [1.0, 0.5])()  # warms up
+    work[tool](build_model("kingman", n=4), [1.0])()  # warms up
     seconds: list[float] = []
     while len(seconds) < PASSES and sum(seconds) < PATIENCE_SECONDS:
         job = work[tool](graph, theta)

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from phasic_mpi.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from phasic_mpi.evaluate import Replay, expected_rewards, expected_visits, moments
@@ -34,6 +38,15 @@ __all__ = [
     "save_graph",
     "save_trace",
 ]
+
+if find_spec(f"{__name__}._core") is None:
+    raise MissingDependencyError(
+        "The compiled core of phasic_mpi is not beside its Python modules",
+        problem="expected a file _core.*.so: Python has found the sources before the installed "
+        "package",
+        context={"path": Path(__file__).parent},
+        resolution="run from another directory, or install the sources in place: pip install -e .",
+    )
 
 __version__ = version("phasic_mpi")
 

@@ -132,13 +132,14 @@ class Recorder:
             else:
                 status = self._record_with_jax(strategy, np.array(handles, np.uint32), blocks)
             _require_recorded(blocks, status, strategy)
-            return [
-                BlockTrace(block.key, block.check, *self._store.take(handle))
-                for block, handle in zip(blocks, handles, strict=True)
-            ]
-        finally:
+        except BaseException:
             for handle in handles:
                 self._store.drop(handle)
+            raise
+        return [
+            BlockTrace(block.key, block.check, *self._store.take(handle))
+            for block, handle in zip(blocks, handles, strict=True)
+        ]
 
     def _settle(self, blocks: Sequence[SccBlock]) -> str:
         if self._strategy != "auto":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import struct
 from dataclasses import dataclass
 
 import numpy as np
@@ -160,8 +161,11 @@ def _cut(
     block_pattern = np.full(block_ptr.size - 1, -1, dtype=np.int32)
     index_of: dict[str, int] = {}
     distinct: list[SccBlock] = []
-    for block in np.flatnonzero(np.diff(block_ptr) > 1):
-        rows = inner_ptr[block_ptr[block] : block_ptr[block + 1] + 1]
+    blocks = np.flatnonzero(np.diff(block_ptr) > 1)
+    # As Python's integers: graphs of very many small blocks spend their time in this loop.
+    ends = zip(block_ptr[blocks].tolist(), block_ptr[blocks + 1].tolist(), strict=True)
+    for block, (begin, end) in zip(blocks.tolist(), ends, strict=True):
+        rows = inner_ptr[begin : end + 1]
         row_ptr, col = rows - rows[0], inner_col[rows[0] : rows[-1]]
         key, check = _fingerprints(row_ptr, col)
         if key not in index_of:
@@ -172,17 +176,16 @@ def _cut(
 
 
 def _fingerprints(row_ptr: NDArray[np.int64], col: NDArray[np.int32]) -> tuple[str, str]:
-    content = (
-        BLOCK_SCHEMA.encode(),
-        np.array([row_ptr.size - 1, col.size], dtype="<i8").tobytes(),
-        np.ascontiguousarray(row_ptr, dtype="<i8").data,
-        np.ascontiguousarray(col, dtype="<i4").data,
+    content = b"".join(
+        [
+            BLOCK_SCHEMA.encode(),
+            struct.pack("<qq", row_ptr.size - 1, col.size),
+            row_ptr.astype("<i8", copy=False).tobytes(),
+            col.astype("<i4", copy=False).tobytes(),
+        ]
     )
-    key, check = hashlib.sha256(), hashlib.blake2b(digest_size=16)
-    for part in content:
-        key.update(part)
-        check.update(part)
-    return key.hexdigest(), check.hexdigest()
+    check = hashlib.blake2b(content, digest_size=16)
+    return hashlib.sha256(content).hexdigest(), check.hexdigest()
 
 
 def _check_pattern(row_ptr: NDArray[np.int64], col: NDArray[np.int32]) -> None:

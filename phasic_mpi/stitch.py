@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,32 +88,31 @@ class _Patterns(NamedTuple):
 def _concatenate(
     distinct: tuple[SccBlock, ...], traces: dict[str, BlockTrace], *, consume: bool
 ) -> _Patterns:
-    pattern_ptr = _pointers([block.n_vertices for block in distinct])
-    entry_ptr = _pointers([traces[block.key].n_entries for block in distinct])
-    edge_ptr = _pointers([block.n_edges for block in distinct])
-    n_rows = int(pattern_ptr[-1])
+    found = [_fitting(block, traces[block.key]) for block in distinct]
+    pattern_ptr = _pointers([trace.n_vertices for trace in found])
+    entry_ptr = _pointers([trace.n_entries for trace in found])
+    # All at once, for graphs of very many small blocks; the columns are what takes memory.
+    shift = np.repeat(entry_ptr[:-1], np.diff(pattern_ptr))
     patterns = _Patterns(
         pattern_ptr=pattern_ptr,
-        order=np.empty(n_rows, dtype=np.int32),
-        row_ptr=np.zeros(n_rows + 1, dtype=np.int64),
-        upper_ptr=np.empty(n_rows, dtype=np.int64),
+        order=_joined([trace.order for trace in found], np.int32),
+        row_ptr=np.append(_joined([trace.row_ptr[:-1] for trace in found]) + shift, entry_ptr[-1]),
+        upper_ptr=_joined([trace.upper_ptr for trace in found]) + shift,
         col=np.empty(int(entry_ptr[-1]), dtype=np.int32),
-        edge_ptr=edge_ptr,
-        edge_slot=np.empty(int(edge_ptr[-1]), dtype=np.int64),
+        edge_ptr=_pointers([trace.n_edges for trace in found]),
+        edge_slot=_joined([trace.edge_slot for trace in found]),
     )
-    row_end = patterns.row_ptr[1:]
-    # As Python's integers: graphs of many small blocks spend their time here.
-    places = zip(pattern_ptr.tolist(), entry_ptr.tolist(), edge_ptr.tolist(), strict=True)
-    for block, (row, entry, edge) in zip(distinct, places, strict=False):
-        trace = traces.pop(block.key) if consume else traces[block.key]
-        _require_fit(block, trace)
-        rows = slice(row, row + trace.n_vertices)
-        patterns.order[rows] = trace.order
-        np.add(trace.row_ptr[1:], entry, out=row_end[rows])
-        np.add(trace.upper_ptr, entry, out=patterns.upper_ptr[rows])
-        patterns.col[entry : entry + trace.n_entries] = trace.col
-        patterns.edge_slot[edge : edge + trace.n_edges] = trace.edge_slot
+    del found
+    for block, begin, end in zip(
+        distinct, entry_ptr.tolist(), entry_ptr[1:].tolist(), strict=False
+    ):
+        columns = (traces.pop(block.key) if consume else traces[block.key]).col
+        patterns.col[begin:end] = columns
     return patterns
+
+
+def _joined(parts: list[NDArray[Any]], dtype: type = np.int64) -> NDArray[Any]:
+    return np.concatenate([np.empty(0, dtype), *parts])
 
 
 def _slots(condensation: Condensation, patterns: _Patterns) -> NDArray[np.int64]:
@@ -155,27 +154,9 @@ def _require_all(distinct: tuple[SccBlock, ...], traces: Mapping[str, BlockTrace
         )
 
 
-def _require_fit(block: SccBlock, trace: BlockTrace) -> None:
-    """The trace is of this block, its arrays are as long as they say, and its slots in range."""
-    n, n_edges, n_entries = block.n_vertices, block.n_edges, trace.col.size
-    sizes = (trace.order.size, trace.edge_slot.size, trace.row_ptr.size, trace.upper_ptr.size)
-    if (trace.key, trace.check, sizes) == (block.key, block.check, (n, n_edges, n + 1, n)):
-        # As unsigned numbers, negative slots are out of range at the other end.
-        n_outside = int(np.count_nonzero(trace.edge_slot.view(np.uint64) >= n_entries))
-        if n_outside == 0 and int(trace.row_ptr[-1]) == n_entries:
-            return
-        _require_equal(block, "last row_ptr", n_entries, int(trace.row_ptr[-1]))
-        _require_equal(block, "number of edge_slot out of range", 0, n_outside)
-    _require_equal(block, "key", block.key, trace.key)
-    _require_equal(block, "check", block.check, trace.check)
-    names = ("n_vertices", "n_edges", "size of row_ptr", "size of upper_ptr")
-    for name, expected, actual in zip(names, (n, n_edges, n + 1, n), sizes, strict=True):
-        _require_equal(block, name, expected, actual)
-
-
-def _require_equal(block: SccBlock, name: str, expected: object, actual: object) -> None:
-    """Raises unless what is expected of a trace is what it has."""
-    if expected != actual:
+def _fitting(block: SccBlock, trace: BlockTrace) -> BlockTrace:
+    """Returns the trace if it is one of this block."""
+    for name, expected, actual in _misfits(block, trace):
         raise PayloadError(
             "Trace does not belong to its block",
             problem=f"{name}: expected {expected}, got {actual}",
@@ -187,3 +168,21 @@ def _require_equal(block: SccBlock, name: str, expected: object, actual: object)
             resolution="record the block again; if it came out of a cache, run 'python -m "
             "phasic_mpi cache verify' on that directory",
         )
+    return trace
+
+
+def _misfits(block: SccBlock, trace: BlockTrace) -> list[tuple[str, object, object]]:
+    """Name, expected and actual value of what differs; none if sizes and slots are right too."""
+    n, n_edges, n_entries = block.n_vertices, block.n_edges, trace.col.size
+    names: tuple[str, ...] = ("key", "check", "n_vertices", "n_edges")
+    names += ("size of row_ptr", "size of upper_ptr")
+    expected: tuple[object, ...] = (block.key, block.check, n, n_edges, n + 1, n)
+    actual: tuple[object, ...] = (trace.key, trace.check, trace.order.size, trace.edge_slot.size)
+    actual += (trace.row_ptr.size, trace.upper_ptr.size)
+    if expected == actual:
+        # As unsigned numbers, negative slots are out of range at the other end.
+        n_outside = int(np.count_nonzero(trace.edge_slot.view(np.uint64) >= n_entries))
+        names = ("last row_ptr", "number of edge_slot out of range")
+        expected, actual = (n_entries, 0), (int(trace.row_ptr[-1]), n_outside)
+    facts = zip(names, expected, actual, strict=True)
+    return [] if expected == actual else [fact for fact in facts if fact[1] != fact[2]]

@@ -16,7 +16,6 @@ from rich.progress import (
     MofNCompleteColumn,
     SpinnerColumn,
     TextColumn,
-    TimeElapsedColumn,
 )
 from rich.progress import Progress as LiveBar
 from rich.table import Table as RichTable
@@ -138,6 +137,7 @@ class Progress:
             pause = _LINE_SECONDS
 
     def _draw_live(self) -> None:
+        begin = time.perf_counter()
         if self._closing.wait(_PATIENCE_SECONDS):
             return
         columns = (
@@ -145,10 +145,16 @@ class Progress:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            TextColumn("{task.fields[spent]:.0f} s"),
         )
         with LiveBar(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("")
+            task = bar.add_task("", total=None, spent=0.0)
             while not self._closing.wait(_LIVE_SECONDS):
                 stage, n_done, n_total = self._state
-                bar.update(task, description=stage, completed=n_done, total=n_total or None)
+                bar.update(
+                    task,
+                    description=stage,
+                    completed=n_done,
+                    total=n_total or None,
+                    spent=time.perf_counter() - begin,
+                )

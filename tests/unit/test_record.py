@@ -140,7 +140,8 @@ def test_vmap_records_on_several_threads_and_on_no_more_than_allowed():
 
 
 @pytest.mark.parametrize("n_devices", [2, 4])
-def test_pmap_records_the_same_on_several_devices_at_once(n_devices):
+def test_pmap_multi_gpu(n_devices):
+    """Devices here are CPU devices of one process, which the recorder always runs on."""
     code = f"""
 from test_record import Recorder, digest, fifty_blocks, random_block
 blocks = fifty_blocks()

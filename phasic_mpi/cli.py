@@ -131,14 +131,14 @@ def _add_format(command: argparse.ArgumentParser, *choices: str) -> None:
     )
 
 
-def _add_theta(command: argparse.ArgumentParser, *, required: bool, default: str) -> None:
+def _add_theta(command: argparse.ArgumentParser, purpose: str) -> None:
     command.add_argument(
         "--theta",
         type=_numbers,
         action="append",
-        required=required,
         metavar="T1,T2,...",
-        help=f"parameters, one number each, separated by commas; may be repeated{default}",
+        help=f"{purpose}, one number per parameter, separated by commas; may be repeated; left out "
+        "for graphs without parameters",
     )
     command.add_argument(
         "--moments",
@@ -192,7 +192,7 @@ def _add_run(commands: Any) -> None:
         metavar="N",
         help="components of fewer vertices share work units (default: 50)",
     )
-    _add_theta(run, required=False, default="; computes moments once the trace is there")
+    _add_theta(run, "compute moments too, at these parameters")
     run.add_argument(
         "--report", type=Path, metavar="FILE.json", help="write what the run did as JSON"
     )
@@ -204,7 +204,7 @@ def _add_evaluate(commands: Any) -> None:
         commands, "evaluate", "replay a trace: moments at given theta", epilog=_EVALUATE_EXAMPLES
     )
     evaluate.add_argument("trace", type=Path, metavar="TRACE", help="trace file written by 'run'")
-    _add_theta(evaluate, required=True, default="")
+    _add_theta(evaluate, "parameters to evaluate at")
     evaluate.add_argument(
         "--rewards",
         type=Path,

@@ -37,24 +37,19 @@ _DAY = 86_400
 
 def run(options: argparse.Namespace) -> int:
     """Records a trace; see :func:`phasic_mpi.pipeline.run`."""
-    theta = options.theta
+    rows = None
     n_moments = options.moments or 1
-    if options.graph is None and theta is None:
-        theta = [list(MODELS[_DEMO_MODEL].theta)]
+    if options.graph is None and options.theta is None:
+        rows = _theta([list(MODELS[_DEMO_MODEL].theta)])
         n_moments = options.moments or _DEMO_MOMENTS
-    if theta is None and options.moments is not None:
-        raise ConfigError(
-            "There is nothing to compute moments at",
-            problem=f"expected --theta beside --moments {options.moments}, got none",
-            resolution="give --theta, once for each row of parameters",
-        )
+    elif options.theta is not None or options.moments is not None:
+        rows = _theta(options.theta)
     settings = Settings(
         strategy=options.strategy,
         min_size=options.min_size,
         cache_dir=options.cache,
         n_devices=options.devices,
     )
-    rows = None if theta is None else _theta(theta)
     comm = mpi.open_world()
     log.configure(options.log_level, rank=comm.rank, size=comm.size)
     with mpi.agree(comm, "arguments"):
@@ -180,7 +175,10 @@ def evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _theta(rows: list[list[float]]) -> NDArray[np.float64]:
+def _theta(rows: list[list[float]] | None) -> NDArray[np.float64]:
+    """One row per evaluation; without any, the one that suits graphs without parameters."""
+    if rows is None:
+        return np.zeros((1, 0))
     lengths = sorted({len(row) for row in rows})
     if len(lengths) > 1:
         raise ConfigError(

@@ -16,6 +16,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -133,10 +134,9 @@ def write_atomically(path: Path, image: bytes | memoryview, *, mode: int = 0o600
     Raises:
         OSError: The file system refuses; no temporary file is left.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not the process number: hosts that share a file system have equal ones.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()  # of a killed process that had the same number
     descriptor = os.open(temporary, flags, mode)
     try:
         try:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _RANK_DIRECTORY = re.compile(r"rank-(\d{5,})")
 _SEGMENT = re.compile(r"[0-9a-f]{64}\.h5")
-_TEMPORARY = re.compile(r"\.[0-9a-f]{64}\.h5\.\d+\.tmp")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{64}\.h5\.[0-9a-f]+\.tmp")
 
 
 class TraceStore:

@@ -18,6 +18,7 @@ from phasic_mpi.models import MODELS, build_model
 from phasic_mpi.store import TraceStore
 from phasic_mpi.trace_io import save_trace
 from tests.block_traces import plain_trace, random_block
+from tests.graphs import chain_of_sccs
 from tests.recording import record_alone
 
 GRAPH = build_model("structured-coalescent", n=5, islands=2)
@@ -62,6 +63,16 @@ def test_json_moments_are_those_of_the_library(
     assert printed == {"theta": theta, "moments": moments(TRACE, theta, 3).tolist()}
 
 
+def test_graphs_without_parameters_need_no_theta(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = record_alone(chain_of_sccs(2, 5, seed=1))
+    save_trace(trace, tmp_path / "constant.h5")
+    assert run("evaluate", tmp_path / "constant.h5", "--moments", 2, "--format", "json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"theta": [[]], "moments": moments(trace, [], 2).tolist()}
+
+
 def test_csv_moments_have_names_and_every_digit(
     trace_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +98,7 @@ def test_rewards_come_from_a_file(
     ("arguments", "message"),
     [
         (["--theta", "1"], "expected theta of shape (n_theta, 2), got (1, 1)"),
+        ([], "expected theta of shape (n_theta, 2), got (1, 0)"),
         (["--theta", "1,1", "--theta", "1"], "equally many numbers"),
         (["--theta", "1,-1"], "expected a finite weight of at least 0"),
         (["--theta", "1,1", "--rewards", "{}/words.txt"], "rewards cannot be read"),

@@ -40,7 +40,7 @@ def tables(facts: dict[str, Any]) -> list[Table]:
         if name in ("file", "kind"):
             continue
         if name == "component_sizes":
-            histogram = Table("Sizes of components (SCCs)", "vertices", "components")
+            histogram = Table("Component sizes", "vertices", "components")
             for sizes, count in value.items():
                 histogram.add(sizes, f"{count:,}")
             rest.append(histogram)
@@ -48,7 +48,9 @@ def tables(facts: dict[str, Any]) -> list[Table]:
             rest.append(_trace_list(value))
         else:
             is_size = name.endswith("bytes")
-            main.add(name.replace("_", " "), size(value) if is_size else f"{value:,}")
+            main.add(
+                name.removeprefix("n_").replace("_", " "), size(value) if is_size else f"{value:,}"
+            )
     return [main, *rest]
 
 

@@ -163,7 +163,7 @@ def test_info_tells_the_facts_of_a_trace(
     assert facts["nnz(L+U)"] == TRACE.n_entries
     assert facts["operations_per_mean"] == sum(1 for _ in TRACE.operations())
     assert run("info", trace_file) == 0
-    assert "Sizes of components" in capsys.readouterr().out
+    assert "Component sizes" in capsys.readouterr().out
 
 
 def cache_with(directory: Path, sizes: list[int]) -> Path:

@@ -136,7 +136,7 @@ def load_amd() -> Callable[[SccBlock], Job]:
 
 def our_job(block: SccBlock) -> Job:
     """The order that recording uses."""
-    return partial(_core.minimum_degree_order, block.row_ptr, block.col)
+    return partial(_core.elimination_order, block.row_ptr, block.col)
 
 
 def n_entries(block: SccBlock, order: Order) -> int:

@@ -36,7 +36,7 @@ def condense(n_vertices: int, source: _Int32Array, target: _Int32Array) -> Compo
 def trapped_vertices(n_vertices: int, source: _Int32Array, target: _Int32Array) -> _Int32Array:
     """Vertices from which no vertex without edges can be reached, ascending."""
 
-def minimum_degree_order(row_ptr: _Int64Array, col: _Int32Array) -> _Int32Array:
+def elimination_order(row_ptr: _Int64Array, col: _Int32Array) -> _Int32Array:
     """Vertex eliminated at each step; ``RuntimeError`` for a malformed pattern."""
 
 def count_entries(row_ptr: _Int64Array, col: _Int32Array, order: _Int32Array) -> int:

@@ -118,7 +118,7 @@ Array<int32_t> order_block(const Array<int64_t>& row_ptr, const Array<int32_t>& 
   {
     const py::gil_scoped_release release;
     const std::atomic<bool> never{false};
-    require_ok(minimum_degree_order(block, never, order));
+    require_ok(elimination_order(block, never, order));
   }
   return to_numpy(std::move(order));
 }
@@ -266,7 +266,7 @@ PYBIND11_MODULE(_core, module) {
              py::arg("target").noconvert());
   module.def("trapped_vertices", &trapped, py::arg("n_vertices"), py::arg("source").noconvert(),
              py::arg("target").noconvert());
-  module.def("minimum_degree_order", &order_block, py::arg("row_ptr").noconvert(),
+  module.def("elimination_order", &order_block, py::arg("row_ptr").noconvert(),
              py::arg("col").noconvert());
   module.def("count_entries", &count_entries, py::arg("row_ptr").noconvert(),
              py::arg("col").noconvert(), py::arg("order").noconvert());

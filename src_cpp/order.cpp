@@ -4,6 +4,7 @@
 #include <memory>
 #include <numeric>
 
+#include "markowitz.hpp"
 #include "quotient_graph.hpp"
 
 namespace phasic_mpi {
@@ -110,8 +111,12 @@ std::vector<int32_t> postorder(const AssemblyTree& tree, const BlockView& block)
 
 }  // namespace
 
-Status minimum_degree_order(const BlockView& block, const std::atomic<bool>& cancel,
-                            std::vector<int32_t>& order) {
+Status elimination_order(const BlockView& block, const std::atomic<bool>& cancel,
+                         std::vector<int32_t>& order) {
+  if (block.n() <= kMarkowitzVertices) {
+    order = markowitz_order(block);
+    return Status::ok;
+  }
   QuotientGraph graph(symmetric_pattern(block));
   const Status status = graph.eliminate_all(cancel);
   if (status == Status::ok) order = postorder(std::move(graph).assembly_tree(), block);

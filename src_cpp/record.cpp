@@ -172,7 +172,7 @@ Status symbolic_lu(const BlockView& block, std::span<const int32_t> order,
 Status record(const BlockView& block, const std::atomic<bool>& cancel, LuPattern& pattern) noexcept
     try {
   if (!is_valid(block)) return Status::bad_index;
-  const Status ordered = minimum_degree_order(block, cancel, pattern.order);
+  const Status ordered = elimination_order(block, cancel, pattern.order);
   if (ordered != Status::ok) return ordered;
   const Status filled = symbolic_lu(block, pattern.order, cancel, pattern);
   pattern.col.shrink_to_fit();

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from phasic_mpi import comm as mpi
 from phasic_mpi import config, hdf5, inspect_file, log, segment, store
-from phasic_mpi.display import Progress, Table, print_json, print_tables, seconds, size
+from phasic_mpi.display import Progress, Table, print_json, print_tables, print_text, seconds, size
 from phasic_mpi.doctor import examine, findings_table
 from phasic_mpi.errors import ConfigError, EvaluationError, StoreError
 from phasic_mpi.evaluate import moments
@@ -86,12 +86,16 @@ def _loader(path: Path | None) -> Callable[[], PhaseTypeGraph]:
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """While inside, SIGUSR1 and SIGTERM only ask the run to stop; yields whether one came."""
+    """While inside, SIGUSR1 and SIGTERM ask the run to stop; yields whether one came.
+
+    A second one ends the process as ever.
+    """
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         del frame
         received.append(number)
+        signal.signal(number, signal.SIG_DFL)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGUSR1, signal.SIGTERM)}
     try:
@@ -168,8 +172,7 @@ def evaluate(options: argparse.Namespace) -> int:
     if options.format == "json":
         print_json({"theta": theta.tolist(), "moments": values.tolist()})
     elif options.format == "csv":
-        for row in _moment_rows(theta, values):
-            print(",".join(row))
+        print_text("".join(",".join(row) + "\n" for row in _moment_rows(theta, values)))
     else:
         print_tables(_moment_table(theta, values))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -69,13 +70,25 @@ def print_tables(*tables: Table) -> None:
     """Prints tables on stdout."""
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else _PLAIN_WIDTH, markup=False, highlight=False)
-    for table in tables:
-        console.print(table.render())
+    with console.capture() as capture:
+        for table in tables:
+            console.print(table.render())
+    print_text(capture.get())
 
 
 def print_json(value: Any) -> None:
     """Prints one JSON object on stdout."""
-    print(json.dumps(value, indent=2, allow_nan=False))
+    print_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def print_text(text: str) -> None:
+    """Writes to stdout; a reader that has gone away has read what it wanted."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at its end, which must not fail either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def size(n_bytes: float) -> str:

@@ -82,7 +82,8 @@ class Hooks:
     Attributes:
         on_progress: Called on every rank when a stage begins, with its name and zeros, and while
             it records with the blocks that this rank has recorded and will record.
-        stop_requested: Asked while recording; True commits what is recorded and ends the run.
+        stop_requested: Asked while recording and before each stage; True commits what is recorded
+            and ends the run.
     """
 
     on_progress: Callable[[str, int, int], None] = lambda *_: None
@@ -124,6 +125,8 @@ class _Run:
     def local(self, stage: str) -> Iterator[None]:
         """Collective. Announces and times a stage of local work, and agrees on its outcome."""
         with self.timed(stage), mpi.agree(self.comm, stage):
+            if self.hooks.stop_requested():
+                raise _stop(f"before the stage '{stage}'")
             yield
 
 
@@ -154,7 +157,7 @@ def run(
         EnvironmentMismatchError: The ranks do not run the same code or settings.
     """
     job = _Run(comm, settings, hooks or Hooks(), RunReport(n_ranks=comm.size))
-    with mpi.ending_all(comm):
+    with mpi.ending_all(comm), _stops_apart():
         store, recorder = _start(job, output)
         with job.local("load"):
             graph = load() if comm.rank == 0 else None
@@ -356,7 +359,8 @@ def _record_and_keep(
     def work() -> dict[str, BlockTrace]:
         traces: dict[str, BlockTrace] = {}
         for batch in _batches(blocks):
-            _require_no_stop(stopping, len(traces), len(blocks))
+            if stopping.is_set():
+                raise _stop(f"with {len(traces)} of {len(blocks)} blocks of this rank recorded")
             begin = time.perf_counter()
             recorded = recorder.record(batch)
             middle = time.perf_counter()
@@ -371,11 +375,7 @@ def _record_and_keep(
         if hooks.stop_requested():
             stopping.set()
 
-    try:
-        traces = mpi.run_failfast(comm, "record", work, cancel=recorder.cancel, on_idle=listen)
-    except StageError as exc:
-        _raise_stop(exc)
-        raise
+    traces = mpi.run_failfast(comm, "record", work, cancel=recorder.cancel, on_idle=listen)
     job.report.strategy = ", ".join(sorted(set(mpi.collect(comm, strategy))))
     job.report.record_seconds = mpi.collect(comm, seconds["record"])
     job.report.keep_seconds = mpi.collect(comm, seconds["keep"])
@@ -396,24 +396,24 @@ def _batches(blocks: Sequence[SccBlock]) -> Iterator[list[SccBlock]]:
         yield batch
 
 
-def _require_no_stop(stopping: threading.Event, n_done: int, n_total: int) -> None:
-    if stopping.is_set():
-        raise RunStoppedError(
-            "The run was asked to stop",
-            problem=f"this rank had recorded {n_done} of {n_total} blocks",
-            resolution="run it again: what was recorded is in the cache and is not recorded again",
-        )
+def _stop(where: str) -> RunStoppedError:
+    return RunStoppedError(
+        "The run was asked to stop",
+        problem=f"it was, {where}",
+        resolution="run it again: what was recorded is in the caches and is not recorded again",
+    )
 
 
-def _raise_stop(failure: StageError) -> None:
+@contextmanager
+def _stops_apart() -> Iterator[None]:
     """A stage that failed only because ranks were asked to stop is a stop, not a failure."""
-    if all(report.kind == RunStoppedError.__name__ for report in failure.reports.values()):
-        first = min(failure.reports)
-        raise RunStoppedError(
-            "The run was asked to stop",
-            problem=f"a signal reached ranks {sorted(failure.reports)} while they recorded",
-            context={"host": failure.reports[first].host},
-            resolution="run it again: what was recorded is in the caches and is not recorded again",
+    try:
+        yield
+    except StageError as exc:
+        if any(report.kind != RunStoppedError.__name__ for report in exc.reports.values()):
+            raise
+        raise _stop(
+            f"in the stage '{exc.stage}', by a signal to ranks {sorted(exc.reports)}"
         ) from None
 
 

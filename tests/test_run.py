@@ -4,6 +4,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from phasic_mpi.graph_io import save_graph
 from phasic_mpi.models import build_model
 from phasic_mpi.scc import condense
 from phasic_mpi.trace_io import save_trace
-from tests.launch import ROOT, finish, phasic_mpi, start
+from tests.launch import ROOT, clean_environment, finish, phasic_mpi, start
 from tests.recording import record_alone
 
 GRAPH = build_model("structured-coalescent", n=9, islands=3)
@@ -62,6 +64,14 @@ def test_a_run_without_a_graph_shows_a_bundled_model(tmp_path: Path) -> None:
     assert "bundled model 'structured-coalescent'" in done.stderr
     for fact in ("vertices", "components (SCCs)", "distinct blocks", "moment_1", "peak memory"):
         assert fact in done.stdout
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, graph_file: Path) -> None:
+    program = f"{sys.executable} -m phasic_mpi info {graph_file}"
+    command = f"{program} 2>{tmp_path}/errors | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], env=clean_environment(), check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "errors").read_text() == ""
 
 
 def test_json_output_is_one_object_and_nothing_else(tmp_path: Path, graph_file: Path) -> None:

@@ -228,6 +228,22 @@ def test_a_stop_commits_what_is_recorded_and_a_rerun_goes_on_from_there(
         assert_same_trace(result.trace, record_alone(GRAPH))
 
 
+@pytest.mark.parametrize("stage", ["load", "stitch", "evaluate"])
+def test_a_stop_between_recordings_ends_all_ranks_too(
+    comm: Comm, shared_path: Path, stage: str
+) -> None:
+    reached = []
+
+    def note(name: str, *_: int) -> None:
+        reached.append(name)
+
+    hooks = Hooks(
+        on_progress=note, stop_requested=lambda: comm.rank == comm.size - 1 and stage in reached
+    )
+    with pytest.raises(RunStoppedError, match=rf"stage '{stage}', by a signal to ranks"):
+        run(comm, shared_path, hooks=hooks)
+
+
 def test_theta_of_another_length_is_refused_before_anything_is_recorded(
     comm: Comm, shared_path: Path
 ) -> None:

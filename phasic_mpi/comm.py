@@ -313,7 +313,7 @@ def _describe(comm: Comm, failure: BaseException) -> FailureReport:
         builtin=FailureReport.builtin_of(failure),
         message=str(failure),
         trace="".join(traceback.format_exception(failure)),
-        is_expected=isinstance(failure, PhasicMpiError),
+        is_expected=isinstance(failure, PhasicMpiError | KeyboardInterrupt),
     )
 
 
@@ -348,9 +348,10 @@ def run_failfast(
     warnings = _Warnings(comm)
     failure: BaseException | None = None
     task.start()
-    while task.is_alive():
+    has_ended = False
+    while not has_ended:
         try:
-            task.join(_POLL_SECONDS)
+            has_ended = task.ended.wait(_POLL_SECONDS)
             if warnings.receive():
                 cancel()
             on_idle()
@@ -370,7 +371,10 @@ def run_failfast(
 
 
 class _Task(threading.Thread, Generic[T]):
-    """Work in a thread that keeps what it returned or raised."""
+    """Work in a thread that keeps what it returned or raised.
+
+    Wait for ``ended``: a ``join`` that a signal interrupts takes a running thread for a dead one.
+    """
 
     result: T
 
@@ -378,12 +382,15 @@ class _Task(threading.Thread, Generic[T]):
         super().__init__(name="phasic_mpi worker", daemon=True)
         self._work = work
         self.failure: BaseException | None = None
+        self.ended = threading.Event()
 
     def run(self) -> None:
         try:
             self.result = self._work()
         except BaseException as exc:
             self.failure = exc
+        finally:
+            self.ended.set()
 
 
 class _Warnings:

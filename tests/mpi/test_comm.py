@@ -1,3 +1,5 @@
+import signal
+import threading
 import time
 
 import numpy as np
@@ -123,6 +125,25 @@ def test_a_failure_while_working_ends_all_ranks_within_a_second(comm: Comm, whic
     assert time.monotonic() - begin < 1.1
     assert set(caught.value.reports) == failing
     assert len(set(mpi.collect(comm, str(caught.value)))) == 1
+
+
+def test_an_interrupt_waits_for_the_work_it_has_cancelled(comm: Comm) -> None:
+    steps: list[str] = []
+    cancelled = threading.Event()
+
+    def work() -> None:
+        if comm.rank == 0:
+            signal.raise_signal(signal.SIGINT)  # served by the thread that listens
+        cancelled.wait(30)
+        time.sleep(0.2)
+        steps.append("worked to the end")
+        raise RecordingCancelledError("Cancelled", problem="p", resolution="r")
+
+    with pytest.raises(StageError, match="KeyboardInterrupt") as caught:
+        mpi.run_failfast(comm, "record", work, cancel=cancelled.set)
+    assert steps == ["worked to the end"]
+    assert list(caught.value.reports) == [0]
+    assert "Traceback" not in str(caught.value)
 
 
 def test_warnings_do_not_outlive_the_work_they_belong_to(comm: Comm) -> None:

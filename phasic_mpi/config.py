@@ -12,8 +12,9 @@ from phasic_mpi import _core
 from phasic_mpi.errors import ConfigError
 
 # Variables in which launchers state the number of processes they started. SLURM_NTASKS is not one:
-# the batch script itself has it too.
-_LAUNCHER_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+# the batch script itself has it too. That of srun comes last: mpirun may start its own ranks within
+# a step of SLURM.
+_LAUNCHER_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 _LAUNCHER_RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
 
 # Libraries that must be the same on every rank, because ranks exchange what they make.

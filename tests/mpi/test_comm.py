@@ -1,3 +1,4 @@
+import os
 import signal
 import threading
 import time
@@ -122,7 +123,8 @@ def test_a_failure_while_working_ends_all_ranks_within_a_second(comm: Comm, whic
     begin = time.monotonic()
     with pytest.raises(StageError) as caught:
         mpi.run_failfast(comm, "record", work, cancel=lambda: cancelled.append(1))
-    assert time.monotonic() - begin < 1.1
+    # Milliseconds, where ranks have a core each; the work would take 30 s.
+    assert time.monotonic() - begin < 1.1 * max(1, comm.size / len(os.sched_getaffinity(0)))
     assert set(caught.value.reports) == failing
     assert len(set(mpi.collect(comm, str(caught.value)))) == 1
 

@@ -12,7 +12,10 @@ from phasic_mpi import _core, config
 from phasic_mpi.errors import ConfigError
 
 THREADS = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
+LAUNCHERS = (
+    *("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"),
+    *("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +34,7 @@ def give_cores(monkeypatch: pytest.MonkeyPatch, n_cores: int) -> None:
     ("variable", "value", "expected"),
     [
         ("PMI_SIZE", "4", ("PMI_SIZE", 4)),
+        ("SLURM_STEP_NUM_TASKS", "8", ("SLURM_STEP_NUM_TASKS", 8)),
         ("OMPI_COMM_WORLD_SIZE", "16", ("OMPI_COMM_WORLD_SIZE", 16)),
         ("PMI_SIZE", "", None),
         ("PMI_SIZE", "many", None),

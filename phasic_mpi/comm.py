@@ -348,13 +348,13 @@ def run_failfast(
     warnings = _Warnings(comm)
     failure: BaseException | None = None
     task.start()
-    has_ended = False
-    while not has_ended:
+    while True:
         try:
-            has_ended = task.ended.wait(_POLL_SECONDS)
-            if warnings.receive():
-                cancel()
-            on_idle()
+            while not task.ended.wait(_POLL_SECONDS):
+                if warnings.receive():
+                    cancel()
+                on_idle()
+            break
         except BaseException as exc:  # a signal, or a failing on_idle: the others must hear of it
             failure = failure or exc
             cancel()

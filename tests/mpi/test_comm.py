@@ -131,9 +131,10 @@ def test_a_failure_while_working_ends_all_ranks_within_a_second(comm: Comm, whic
 
 def test_an_interrupt_waits_for_the_work_it_has_cancelled(comm: Comm) -> None:
     steps: list[str] = []
-    cancelled = threading.Event()
+    listening, cancelled = threading.Event(), threading.Event()
 
     def work() -> None:
+        listening.wait(30)
         if comm.rank == 0:
             signal.raise_signal(signal.SIGINT)  # served by the thread that listens
         cancelled.wait(30)
@@ -142,7 +143,7 @@ def test_an_interrupt_waits_for_the_work_it_has_cancelled(comm: Comm) -> None:
         raise RecordingCancelledError("Cancelled", problem="p", resolution="r")
 
     with pytest.raises(StageError, match="KeyboardInterrupt") as caught:
-        mpi.run_failfast(comm, "record", work, cancel=cancelled.set)
+        mpi.run_failfast(comm, "record", work, cancel=cancelled.set, on_idle=listening.set)
     assert steps == ["worked to the end"]
     assert list(caught.value.reports) == [0]
     assert "Traceback" not in str(caught.value)

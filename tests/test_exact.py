@@ -20,7 +20,7 @@ PHASIC = Path(__file__).parent / "data" / "phasic"
 # was measured is 6e-15 at most.
 STIFF = 1e-13
 
-# What was measured is 1.2e-15 at most, with up to 123 vertices and four solves.
+# What was measured is 2e-15 at most, with up to 123 vertices and four solves.
 SMALL = 1e-14
 
 

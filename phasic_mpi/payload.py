@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from phasic_mpi.errors import GraphError, PayloadError
 from phasic_mpi.scc import SccBlock
-from phasic_mpi.trace import BlockTrace
+from phasic_mpi.trace import BlockTrace, pointers
 
 _DIGEST_BYTES = 32
 _LENGTH = np.dtype("<i8")
@@ -114,7 +114,7 @@ def _build(
             key,
             n_bytes,
         )
-    row_ptr = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=n))])
+    row_ptr = pointers(np.bincount(source, minlength=n))
     try:
         return SccBlock.build(row_ptr, target.astype(np.int32))
     except GraphError as exc:

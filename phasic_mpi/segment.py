@@ -10,6 +10,7 @@ import numpy as np
 
 from phasic_mpi import hdf5
 from phasic_mpi.errors import DamagedFileError, GraphError
+from phasic_mpi.patterns import join_patterns
 from phasic_mpi.trace import BlockTrace
 from phasic_mpi.trace_check import check_patterns, check_pointers, check_range, refuse
 
@@ -46,10 +47,8 @@ def entry_of(trace: BlockTrace) -> Entry:
 
 def encode(traces: Sequence[BlockTrace]) -> memoryview:
     """Image of a segment of these traces; equal traces in equal order give equal bytes."""
-    row_base = [0, *np.cumsum([trace.n_vertices for trace in traces]).tolist()]
-    entry_base = [0, *np.cumsum([trace.n_entries for trace in traces]).tolist()]
-    edge_base = [0, *np.cumsum([trace.n_edges for trace in traces]).tolist()]
-    placed = list(zip(traces, entry_base[:-1], strict=True))
+    joined = join_patterns(traces)
+    edge_shift = np.repeat(joined.entry_ptr[:-1], np.diff(joined.edge_ptr))
     entries = [entry_of(trace) for trace in traces]
     return hdf5.encode(
         FILETYPE,
@@ -57,15 +56,13 @@ def encode(traces: Sequence[BlockTrace]) -> memoryview:
         datasets={
             "key": np.array([entry.key for entry in entries], dtype="S64"),
             "check": np.array([entry.check for entry in entries], dtype="S32"),
-            "pattern_ptr": np.array(row_base, dtype=np.int64),
-            "edge_ptr": np.array(edge_base, dtype=np.int64),
-            "order": np.concatenate([trace.order for trace in traces]),
-            "row_ptr": np.concatenate(
-                [trace.row_ptr[:-1] + base for trace, base in placed] + [entry_base[-1:]]
-            ),
-            "upper_ptr": np.concatenate([trace.upper_ptr + base for trace, base in placed]),
+            "pattern_ptr": joined.pattern_ptr,
+            "edge_ptr": joined.edge_ptr,
+            "order": joined.order,
+            "row_ptr": joined.row_ptr,
+            "upper_ptr": joined.upper_ptr,
             "col": np.concatenate([trace.col for trace in traces]),
-            "edge_slot": np.concatenate([trace.edge_slot + base for trace, base in placed]),
+            "edge_slot": joined.edge_slot + edge_shift,
         },
         attributes={},
         summary={field: [getattr(entry, field) for entry in entries] for field in Entry._fields},

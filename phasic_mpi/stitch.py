@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi.errors import PayloadError
 from phasic_mpi.graph import PhaseTypeGraph
+from phasic_mpi.patterns import JoinedPatterns, join_patterns
 from phasic_mpi.scc import Condensation, SccBlock
-from phasic_mpi.trace import BlockTrace, EliminationTrace
+from phasic_mpi.trace import BlockTrace, EliminationTrace, pointers
 
 _NAMED_BLOCKS = 5
 _KEY_DIGITS = 12
@@ -36,8 +37,10 @@ def stitch(
     Raises:
         PayloadError: Traces are missing, or one does not belong to its block.
     """
-    _require_all(condensation.distinct, traces)
-    patterns = _concatenate(condensation.distinct, traces, consume=consume)
+    distinct = condensation.distinct
+    _require_all(distinct, traces)
+    patterns = join_patterns([_fitting(block, traces[block.key]) for block in distinct])
+    col = _columns(distinct, traces, patterns.entry_ptr, consume=consume)
     slot_of_place = _slots(condensation, patterns)
     n_constant_edges = graph.edge_weight.size
     n_constant = int(np.searchsorted(condensation.edge_index, n_constant_edges))
@@ -50,12 +53,12 @@ def stitch(
         vertex=condensation.vertex,
         block_ptr=condensation.block_ptr,
         block_pattern=condensation.block_pattern,
-        pattern_key=tuple(block.key for block in condensation.distinct),
+        pattern_key=tuple(block.key for block in distinct),
         pattern_ptr=patterns.pattern_ptr,
         order=patterns.order,
         row_ptr=patterns.row_ptr,
         upper_ptr=patterns.upper_ptr,
-        col=patterns.col,
+        col=col,
         off_ptr=condensation.off_ptr,
         off_col=condensation.off_col,
         edge_source=np.concatenate([graph.edge_source[constant], graph.param_source[linear]]),
@@ -69,58 +72,26 @@ def stitch(
     )
 
 
-class _Patterns(NamedTuple):
-    """Patterns one after the other, as in :class:`EliminationTrace`.
-
-    ``edge_slot[edge_ptr[i] : edge_ptr[i + 1]]`` are the entries of the edges of pattern ``i``,
-    counted from the first entry of that pattern.
-    """
-
-    pattern_ptr: NDArray[np.int64]
-    order: NDArray[np.int32]
-    row_ptr: NDArray[np.int64]
-    upper_ptr: NDArray[np.int64]
-    col: NDArray[np.int32]
-    edge_ptr: NDArray[np.int64]
-    edge_slot: NDArray[np.int64]
+def _columns(
+    distinct: tuple[SccBlock, ...],
+    traces: dict[str, BlockTrace],
+    entry_ptr: NDArray[np.int64],
+    *,
+    consume: bool,
+) -> NDArray[np.int32]:
+    """Columns of all patterns; a trace that is consumed gives its own back at once."""
+    col = np.empty(int(entry_ptr[-1]), dtype=np.int32)
+    for block, (begin, end) in zip(distinct, pairwise(entry_ptr.tolist()), strict=True):
+        col[begin:end] = (traces.pop(block.key) if consume else traces[block.key]).col
+    return col
 
 
-def _concatenate(
-    distinct: tuple[SccBlock, ...], traces: dict[str, BlockTrace], *, consume: bool
-) -> _Patterns:
-    found = [_fitting(block, traces[block.key]) for block in distinct]
-    pattern_ptr = _pointers([trace.n_vertices for trace in found])
-    entry_ptr = _pointers([trace.n_entries for trace in found])
-    # All at once, for graphs of very many small blocks; the columns are what takes memory.
-    shift = np.repeat(entry_ptr[:-1], np.diff(pattern_ptr))
-    patterns = _Patterns(
-        pattern_ptr=pattern_ptr,
-        order=_joined([trace.order for trace in found], np.int32),
-        row_ptr=np.append(_joined([trace.row_ptr[:-1] for trace in found]) + shift, entry_ptr[-1]),
-        upper_ptr=_joined([trace.upper_ptr for trace in found]) + shift,
-        col=np.empty(int(entry_ptr[-1]), dtype=np.int32),
-        edge_ptr=_pointers([trace.n_edges for trace in found]),
-        edge_slot=_joined([trace.edge_slot for trace in found]),
-    )
-    del found
-    for block, begin, end in zip(
-        distinct, entry_ptr.tolist(), entry_ptr[1:].tolist(), strict=False
-    ):
-        columns = (traces.pop(block.key) if consume else traces[block.key]).col
-        patterns.col[begin:end] = columns
-    return patterns
-
-
-def _joined(parts: list[NDArray[Any]], dtype: type = np.int64) -> NDArray[Any]:
-    return np.concatenate([np.empty(0, dtype), *parts])
-
-
-def _slots(condensation: Condensation, patterns: _Patterns) -> NDArray[np.int64]:
+def _slots(condensation: Condensation, patterns: JoinedPatterns) -> NDArray[np.int64]:
     """Slot of every place that an edge can have: within blocks, between blocks, to absorption."""
     # The zeros at the end are what -1, the pattern of a block of one vertex, finds.
-    n_entries = np.append(np.diff(patterns.row_ptr[patterns.pattern_ptr]), 0)
+    n_entries = np.append(np.diff(patterns.entry_ptr), 0)
     first_edge = np.append(patterns.edge_ptr[:-1], 0)[condensation.block_pattern]
-    value_ptr = _pointers(n_entries[condensation.block_pattern])
+    value_ptr = pointers(n_entries[condensation.block_pattern])
     n_edges = np.diff(condensation.internal_ptr)
     edge = np.arange(condensation.n_internal)
     edge += np.repeat(first_edge - condensation.internal_ptr[:-1], n_edges)
@@ -128,13 +99,6 @@ def _slots(condensation: Condensation, patterns: _Patterns) -> NDArray[np.int64]
     inner += np.repeat(value_ptr[:-1], n_edges)
     n_outer = condensation.n_off + condensation.vertex.size
     return np.concatenate([inner, value_ptr[-1] + np.arange(n_outer)])
-
-
-def _pointers(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Running totals of counts, from 0."""
-    out = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=out[1:])
-    return out
 
 
 def _require_all(distinct: tuple[SccBlock, ...], traces: Mapping[str, BlockTrace]) -> None:

@@ -7,7 +7,7 @@ subtraction-free (GTH) arithmetic that reads a trace are in ``replay.hpp``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -23,6 +23,13 @@ Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 AnyArray = NDArray[Any]
+
+
+def pointers(counts: Sequence[int] | Int64Array) -> Int64Array:
+    """Running totals of counts, from 0: where each part begins, and the last ends."""
+    out = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=out[1:])
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +172,7 @@ class EliminationTrace:
         per_block = np.zeros(self.n_blocks, dtype=np.int64)
         patterned = self.block_pattern >= 0
         per_block[patterned] = entries[self.block_pattern[patterned]]
-        return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(per_block)])
+        return pointers(per_block)
 
     @property
     def n_entries(self) -> int:
@@ -264,7 +271,7 @@ class EliminationTrace:
     @property
     def n_lower_entries(self) -> int:
         """Entries of L over all blocks."""
-        lower = np.concatenate([[0], np.cumsum(self.upper_ptr - self.row_ptr[:-1])])
+        lower = pointers(self.upper_ptr - self.row_ptr[:-1])
         return int(self._per_block(np.diff(lower[self.pattern_ptr])).sum())
 
     def block_rows(self, block: int) -> list[BlockRow]:

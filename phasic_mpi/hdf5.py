@@ -125,7 +125,9 @@ def encode(
     return image
 
 
-def write_atomically(path: Path, image: bytes | memoryview, *, mode: int = 0o600) -> None:
+def write_atomically(
+    path: Path, image: bytes | bytearray | memoryview, *, mode: int = 0o600
+) -> None:
     """Writes a file that is either whole or absent, whatever happens meanwhile.
 
     Under a temporary name in the same directory, synced, renamed, and the directory synced. An
@@ -201,10 +203,9 @@ def read_header(
         StoreError: It is not one of our files, it is damaged, or not what is expected.
         OSError: The file cannot be read.
     """
-    with _open(path) as file:
+    with path.open("rb") as file:
         header = _read_header(path, file)
-    if filetype is not None and version is not None:
-        _require_kind(path, header, filetype, version)
+    _require_kind(path, header, filetype, version)
     return header
 
 
@@ -223,20 +224,23 @@ def read(
         StoreError: The file is damaged, of another kind, or of another major version.
         OSError: The file cannot be read.
     """
-    with _open(path) as file:
-        header = _read_header(path, file)
-        _require_kind(path, header, filetype, version)
-        _require_size(path, header, file)
-        file.seek(0)
-        image = bytearray(header.body_offset + header.body_bytes)
-        file.readinto(image)
-    body = memoryview(image)[header.body_offset :]
-    _require_digest(path, header, hashlib.sha256(body).hexdigest())
+    image, header = _read_image(path, filetype, version)
     # The digest says that nothing was damaged, not that the writer meant well.
     arrays = _read_datasets(path, io.BytesIO(image), None, byte_limit=len(image), kinds="iufS")
     if names is not None and set(names) != set(arrays):
         _damaged(path, f"expected the datasets {sorted(names)}, got {sorted(arrays)}")
     return arrays, header
+
+
+def read_image(path: Path) -> bytearray:
+    """Reads a file of any kind as bytes, and checks the digest of every one.
+
+    Raises:
+        StoreError: The file is damaged or not one of ours.
+        OSError: The file cannot be read.
+    """
+    image, _ = _read_image(path)
+    return image
 
 
 def check(path: Path) -> Header:
@@ -246,12 +250,27 @@ def check(path: Path) -> Header:
         StoreError: The file is damaged or not one of ours.
         OSError: The file cannot be read.
     """
-    with _open(path) as file:
+    with path.open("rb") as file:
         header = _read_header(path, file)
         _require_size(path, header, file)
         file.seek(header.body_offset)
         _require_digest(path, header, hashlib.file_digest(file, "sha256").hexdigest())
     return header
+
+
+def _read_image(
+    path: Path, filetype: str | None = None, version: tuple[int, int] | None = None
+) -> tuple[bytearray, Header]:
+    with path.open("rb") as file:
+        header = _read_header(path, file)
+        _require_kind(path, header, filetype, version)
+        _require_size(path, header, file)
+        file.seek(0)
+        image = bytearray(header.body_offset + header.body_bytes)
+        file.readinto(image)
+    body = memoryview(image)[header.body_offset :]
+    _require_digest(path, header, hashlib.sha256(body).hexdigest())
+    return image, header
 
 
 def _require_size(path: Path, header: Header, file: io.BufferedReader) -> None:
@@ -263,10 +282,6 @@ def _require_size(path: Path, header: Header, file: io.BufferedReader) -> None:
 def _require_digest(path: Path, header: Header, digest: str) -> None:
     if digest != header.body_sha256:
         _damaged(path, f"expected content of SHA-256 {header.body_sha256}, got {digest}")
-
-
-def _open(path: Path) -> io.BufferedReader:
-    return path.open("rb")
 
 
 def _read_header(path: Path, file: io.BufferedReader) -> Header:
@@ -303,15 +318,18 @@ def _read_header(path: Path, file: io.BufferedReader) -> Header:
     return header
 
 
-def _require_kind(path: Path, header: Header, filetype: str, version: tuple[int, int]) -> None:
-    if header.filetype != filetype:
+def _require_kind(
+    path: Path, header: Header, filetype: str | None, version: tuple[int, int] | None
+) -> None:
+    """Refuses another kind or major version than is expected, if any is."""
+    if filetype is not None and header.filetype != filetype:
         raise StoreError(
             f"{path} cannot be read",
             problem=f"expected a file of type {filetype}, got {header.filetype}",
             context={"path": path},
             resolution="see what it is with: python -m phasic_mpi info FILE",
         )
-    if header.version[0] != version[0]:
+    if version is not None and header.version[0] != version[0]:
         age = "a later" if header.version[0] > version[0] else "an earlier"
         raise StoreError(
             f"{path} cannot be read",

@@ -75,12 +75,13 @@ class TraceStore:
         Raises:
             StoreError: A segment is damaged; it is removed, so that a rerun records its blocks.
         """
-        wanted = set(keys)
+        keys_in: dict[Path, list[str]] = {}
+        for key in keys:
+            keys_in.setdefault(self._path_of[key], []).append(key)
         traces: dict[str, BlockTrace] = {}
-        for path in sorted({self._path_of[key] for key in wanted}):
-            here = [key for key in wanted if self._path_of[key] == path]
-            found = _removing_damaged(path, segment.read, here)
-            traces.update({key: found[key] for key in wanted & found.keys()})
+        for path, wanted in sorted(keys_in.items()):
+            found = _removing_damaged(path, segment.read, wanted)
+            traces.update((key, found[key]) for key in wanted)
         return traces
 
     def keep(self, traces: Sequence[BlockTrace]) -> None:
@@ -138,14 +139,16 @@ def prune(directory: Path, *, before: float | None = None) -> tuple[list[Path], 
         The files removed, and how many bytes they had.
 
     Raises:
-        StoreError: The directory is no cache.
+        StoreError: The directory is no cache, or a segment that is not old has another layout:
+            what cannot be read is not removed for that.
     """
     held: set[str] = set()
     removed, n_bytes = [], 0
     for path in [*_temporaries(directory), *all_segments(directory)]:
         status = path.stat()
-        keys = _keys_if_sound(path)
-        if keys <= held or (before is not None and status.st_mtime < before):
+        is_old = before is not None and status.st_mtime < before
+        keys = set() if is_old else _keys_if_sound(path)
+        if keys <= held:
             path.unlink()
             removed.append(path)
             n_bytes += status.st_size
@@ -169,9 +172,9 @@ def copy(source: Path, target: Path) -> list[Path]:
     for path in all_segments(source):
         place = target / path.relative_to(source)
         if not place.exists():
-            hdf5.check(path)
+            image = hdf5.read_image(path)
             _make_private(place.parent)
-            hdf5.write_atomically(place, path.read_bytes())
+            hdf5.write_atomically(place, image)
             copied.append(place)
     return copied
 
@@ -203,11 +206,11 @@ def _temporaries(directory: Path) -> list[Path]:
 
 
 def _keys_if_sound(path: Path) -> set[str]:
-    """Keys of a segment; none if it is damaged or no segment."""
+    """Keys of a segment; none if it is damaged."""
     try:
         hdf5.check(path)
         return {entry.key for entry in segment.read_entries(path)}
-    except StoreError:
+    except DamagedFileError:
         return set()
 
 

@@ -158,6 +158,18 @@ def test_pruning_removes_leftovers_damage_and_duplicates_only(tmp_path: Path) ->
     assert len(open_store(tmp_path).fingerprints()) == len(TRACES)
 
 
+def test_pruning_leaves_a_segment_of_a_later_layout_unless_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as later:
+        later.setattr(segment, "VERSION", (2, 0))
+        open_store(tmp_path).keep(TRACES)
+    with pytest.raises(StoreError, match="expected layout version 1, got 2"):
+        store.prune(tmp_path)
+    assert len(store.all_segments(tmp_path)) == 1
+    assert len(store.prune(tmp_path, before=math.inf)[0]) == 1
+
+
 def test_pruning_by_age_removes_what_is_older(tmp_path: Path) -> None:
     open_store(tmp_path, rank=0).keep(TRACES[:3])
     open_store(tmp_path, rank=1).keep(TRACES[3:])

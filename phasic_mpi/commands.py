@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi import comm as mpi
-from phasic_mpi import config, hdf5, inspect_file, log, segment, store
+from phasic_mpi import config, files, inspect_file, log, segment, store
 from phasic_mpi.display import Progress, Table, print_json, print_tables, print_text, seconds, size
 from phasic_mpi.doctor import examine, findings_table
 from phasic_mpi.errors import ConfigError, EvaluationError, StoreError
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     log.configure(options.log_level, rank=comm.rank, size=comm.size)
     with mpi.agree(comm, "arguments"):
         if comm.rank == 0 and options.report is not None:
-            hdf5.require_writable(options.report)
+            files.require_writable(options.report)
     with Progress(enabled=comm.rank == 0) as progress, _stop_signals() as stop_requested:
         result = run_pipeline(
             comm,
@@ -113,7 +113,7 @@ def _report_run(
         facts.update(theta=theta.tolist(), moments=result.moments.tolist())
     if options.report is not None:
         text = json.dumps(facts, indent=2) + "\n"
-        hdf5.write_atomically(options.report, text.encode(), mode=0o666)
+        files.write_atomically(options.report, text.encode(), mode=0o666)
     if options.format == "json":
         print_json(facts)
         return

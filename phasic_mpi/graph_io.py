@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import msgspec
 import orjson
 
-from phasic_mpi import hdf5
+from phasic_mpi import files, hdf5
 from phasic_mpi.errors import ConfigError, DamagedFileError, GraphError, StoreError
 from phasic_mpi.graph import PhaseTypeGraph
 
@@ -105,7 +105,7 @@ def save_graph(graph: PhaseTypeGraph, path: Path | str) -> int:
             resolution="choose one: JSON is for exchange with phasic, HDF5 for large graphs",
         )
     with _context(path, "written"):
-        hdf5.write_atomically(path, image, mode=0o666)
+        files.write_atomically(path, image, mode=0o666)
     return len(image)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi import assign, config, hdf5, payload, trace_io
+from phasic_mpi import assign, config, files, payload, trace_io
 from phasic_mpi import comm as mpi
 from phasic_mpi.assign import Assignment
 from phasic_mpi.comm import Comm
@@ -231,7 +231,7 @@ def _start(job: _Run, output: Path | None) -> tuple[TraceStore, Recorder]:
         n_sharing = mpi.count_equal_here(comm, config.core_mask())
         with mpi.agree(comm, "start"):
             if comm.rank == 0 and output is not None:
-                hdf5.require_writable(output)
+                files.require_writable(output)
             n_threads = config.threads_per_rank(n_sharing)
             config.prepare_threads(n_threads)
             recorder = Recorder(

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from phasic_mpi import hdf5, segment
+from phasic_mpi import files, hdf5, segment
 from phasic_mpi.errors import DamagedFileError, StoreAccessError, StoreError
 from phasic_mpi.log import get_logger
 from phasic_mpi.trace import BlockTrace
@@ -95,7 +95,7 @@ class TraceStore:
         name = hashlib.sha256("".join(trace.key for trace in traces).encode()).hexdigest()
         path = self._own / f"{name}.h5"
         try:
-            hdf5.write_atomically(path, image)
+            files.write_atomically(path, image)
         except OSError as exc:
             self.n_failed_writes += 1
             get_logger().warning(
@@ -174,7 +174,7 @@ def copy(source: Path, target: Path) -> list[Path]:
         if not place.exists():
             image = hdf5.read_image(path)
             _make_private(place.parent)
-            hdf5.write_atomically(place, image)
+            files.write_atomically(place, image)
             copied.append(place)
     return copied
 

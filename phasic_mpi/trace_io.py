@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from phasic_mpi import hdf5
+from phasic_mpi import files, hdf5
 from phasic_mpi.errors import DamagedFileError, GraphError
 from phasic_mpi.trace import EliminationTrace
 from phasic_mpi.trace_check import check_trace
@@ -37,7 +37,7 @@ def save_trace(trace: EliminationTrace, path: Path | str) -> int:
         attributes=scalars,
         summary=summary(trace),
     )
-    hdf5.write_atomically(Path(path), image, mode=0o666)
+    files.write_atomically(Path(path), image, mode=0o666)
     return len(image)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from phasic_mpi import comm as mpi
-from phasic_mpi import hdf5, pipeline, segment, store
+from phasic_mpi import files, pipeline, segment, store
 from phasic_mpi.comm import Comm
 from phasic_mpi.errors import RecordError, RunStoppedError, StageError
 from phasic_mpi.evaluate import moments
@@ -127,7 +127,7 @@ def test_a_failed_cache_write_is_counted_and_the_run_goes_on(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(hdf5, "write_atomically", refuse)
+    monkeypatch.setattr(files, "write_atomically", refuse)
     result = run(comm, shared_path, settings={"min_size": 1})
     if comm.rank == 0:
         assert result.report.n_failed_cache_writes == comm.size

@@ -1,10 +1,8 @@
-"""Files are whole or absent, equal for equal content, and every damage to them is found."""
+"""Files are equal for equal content, and every damage to them is found."""
 
-import errno
 import hashlib
 import json
 import os
-import stat
 import struct
 import subprocess
 import sys
@@ -16,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from phasic_mpi import hdf5
+from phasic_mpi import files, hdf5
 from phasic_mpi.errors import DamagedFileError, StoreError
 
 FILETYPE = "phasic_mpi.test"
@@ -64,7 +62,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_is_written_is_read_back(path: Path) -> None:
-    hdf5.write_atomically(path, image_of())
+    files.write_atomically(path, image_of())
     arrays, header = read(path, names=dict.fromkeys(ARRAYS))
     assert set(arrays) == set(ARRAYS)
     for name, array in ARRAYS.items():
@@ -251,113 +249,6 @@ def test_a_header_that_is_no_json_object_is_refused(path: Path, text: bytes) -> 
     path.write_bytes(with_header_text(text, b""))
     with pytest.raises(DamagedFileError, match="its header cannot be read"):
         hdf5.read_header(path)
-
-
-def write_attempt(path: Path, image: bytes = b"new") -> None:
-    hdf5.write_atomically(path, image)
-
-
-def refusing(code: int) -> Callable[..., Any]:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(code, os.strerror(code))
-
-    return refuse
-
-
-@pytest.mark.parametrize("before", [None, b"old"])
-@pytest.mark.parametrize("call", ["write", "fsync", "rename"])
-def test_a_failed_write_leaves_what_was_there_and_nothing_else(
-    path: Path, monkeypatch: pytest.MonkeyPatch, call: str, before: bytes | None
-) -> None:
-    if before is not None:
-        path.write_bytes(before)
-    monkeypatch.setattr(os, call, refusing(errno.ENOSPC))
-    with pytest.raises(OSError, match="No space left"):
-        write_attempt(path)
-    found = {entry.name: entry.read_bytes() for entry in path.parent.iterdir()}
-    assert found == ({} if before is None else {path.name: before})
-
-
-def test_a_disk_that_fills_up_halfway_leaves_nothing(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real_write, written = os.write, []
-
-    def write(descriptor: int, data: memoryview) -> int:
-        if written:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        written.append(real_write(descriptor, data[:2]))
-        return written[-1]
-
-    monkeypatch.setattr(os, "write", write)
-    with pytest.raises(OSError, match="No space left"):
-        write_attempt(path)
-    assert written == [2]
-    assert list(path.parent.iterdir()) == []
-
-
-def test_an_interrupt_while_writing_leaves_nothing(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(_: int) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_attempt(path)
-    assert list(path.parent.iterdir()) == []
-
-
-def test_a_write_in_small_pieces_is_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real_write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:7]))
-    image = image_of()
-    write_attempt(path, image)
-    assert path.read_bytes() == image
-
-
-def test_content_is_synced_before_and_the_directory_after_the_renaming(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = []
-    real_fsync = os.fsync
-
-    def fsync(descriptor: int) -> None:
-        kind = "directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
-        seen.append((kind, path.exists()))
-        real_fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    write_attempt(path)
-    assert seen == [("file", False), ("directory", True)]
-
-
-@pytest.mark.parametrize(("mode", "expected"), [(None, 0o600), (0o666, 0o640)])
-def test_a_file_is_private_unless_the_caller_says_otherwise(
-    path: Path, mode: int | None, expected: int
-) -> None:
-    before = os.umask(0o027)
-    try:
-        hdf5.write_atomically(path, b"new", **({} if mode is None else {"mode": mode}))
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE(path.stat().st_mode) == expected
-
-
-def test_a_replaced_file_stays_readable_to_who_has_it_open(path: Path) -> None:
-    path.write_bytes(b"old")
-    with path.open("rb") as reader:
-        write_attempt(path)
-        assert reader.read() == b"old"
-    assert path.read_bytes() == b"new"
-
-
-def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(path: Path) -> None:
-    victim = path.with_name("victim")
-    victim.write_bytes(b"precious")
-    path.with_name(f".{path.name}.{os.getpid()}.tmp").symlink_to(victim)
-    write_attempt(path)
-    assert (path.read_bytes(), victim.read_bytes()) == (b"new", b"precious")
 
 
 def foreign(path: Path, make: Callable[[h5py.File], object]) -> Path:

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from phasic_mpi import hdf5, trace_io
+from phasic_mpi import files, hdf5, trace_io
 from phasic_mpi.errors import StoreError
 from phasic_mpi.evaluate import moments
 from phasic_mpi.models import build_model
@@ -91,7 +91,7 @@ def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
     image = hdf5.encode(
         "phasic_mpi.graph", (1, 0), datasets={"x": np.zeros(1)}, attributes={}, summary={}
     )
-    hdf5.write_atomically(tmp_path / "graph.h5", image)
+    files.write_atomically(tmp_path / "graph.h5", image)
     with pytest.raises(StoreError, match=r"type phasic_mpi\.trace, got phasic_mpi\.graph"):
         load_trace(tmp_path / "graph.h5")
 

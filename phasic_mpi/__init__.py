@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from phasic_mpi.graph_io import load_graph, save_graph
     from phasic_mpi.models import build_model
     from phasic_mpi.pipeline import record_trace
+    from phasic_mpi.replay.program import Program, load_program
     from phasic_mpi.trace import BlockTrace, EliminationTrace
     from phasic_mpi.trace_io import load_trace, save_trace
 
@@ -26,12 +27,14 @@ __all__ = [
     "BlockTrace",
     "EliminationTrace",
     "PhaseTypeGraph",
+    "Program",
     "Replay",
     "__version__",
     "build_model",
     "expected_rewards",
     "expected_visits",
     "load_graph",
+    "load_program",
     "load_trace",
     "moments",
     "record_trace",
@@ -55,11 +58,13 @@ _MODULE_OF = {
     "BlockTrace": "trace",
     "EliminationTrace": "trace",
     "PhaseTypeGraph": "graph",
+    "Program": "replay.program",
     "Replay": "evaluate",
     "build_model": "models",
     "expected_rewards": "evaluate",
     "expected_visits": "evaluate",
     "load_graph": "graph_io",
+    "load_program": "replay.program",
     "load_trace": "trace_io",
     "moments": "evaluate",
     "record_trace": "pipeline",

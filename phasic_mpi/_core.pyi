@@ -99,6 +99,18 @@ class Trace:
         """Multiplications, each with an addition, that factor each pattern."""
 
 @final
+class Plan:
+    """A trace made ready for the handlers of XLA, which find it by its number while it lives.
+
+    ``weight_slot``: ``int64[n_weights]``, slots of the trace that weights go to, ascending; raises
+    ``ValueError`` if they do not fit the trace.
+    """
+
+    def __init__(self, trace: Trace, weight_slot: _Int64Array) -> None: ...
+    @property
+    def id(self) -> int: ...
+
+@final
 class Factor:
     """A factorisation; overwrites and keeps ``values``, the summed weights of all slots."""
 

@@ -1,13 +1,16 @@
 """The compiled handlers as JAX functions. Importing this module imports JAX.
 
-XLA moves only fixed shapes, and blocks and their patterns are ragged: they wait in a
+Recording: XLA moves only fixed shapes, and blocks and their patterns are ragged: they wait in a
 ``_core.BlockStore``, and JAX carries one row ``[store id, handle]`` per block. Handles are 32 bits
 wide, so the user's ``jax_enable_x64`` is of no concern.
 
-Everything runs on CPU devices, also where JAX's default device is a GPU. The handler records on
-the thread that runs the device and on XLA's own pool, which all devices of the process share. The
-pool has as many threads as the environment variable ``NPROC`` says when JAX starts its backend, and
-without it as many as there are cores in the affinity mask of the process.
+Replay: weights, right-hand sides and solutions are operands; the pattern is a ``_core.Plan`` whose
+number is an attribute of the call.
+
+Everything runs on CPU devices; recording does so also where JAX's default device is a GPU. Handlers
+work on the thread that runs the device and on XLA's own pool, which all devices of the process
+share. The pool has as many threads as the environment variable ``NPROC`` says when JAX starts its
+backend, and without it as many as there are cores in the affinity mask of the process.
 """
 
 from __future__ import annotations
@@ -138,3 +141,45 @@ def _compiled_pmap(
     batch = jax.vmap(jax.vmap(partial(_record_row, n_threads=n_threads)))
     run = jax.jit(jax.shard_map(batch, mesh=mesh, in_specs=spec, out_specs=spec))
     return run, NamedSharding(mesh, spec)
+
+
+def solve(
+    plan: _core.Plan,
+    weight: jax.Array,
+    shift: jax.Array,
+    multiplier: jax.Array,
+    rhs: jax.Array,
+    *,
+    transposed: bool,
+) -> jax.Array:
+    """Solves ``(M + diag(shift)) x_j = rhs_j + multiplier_(j-1) x_(j-1)`` for ``j = 1..n_steps``.
+
+    Transposed: ``(M + diag(shift))^T x_j = rhs_j + multiplier_j x_(j+1)``. Under ``vmap`` systems
+    that share weights and shift share a factorisation; the others are factored side by side in
+    SIMD lanes and spread over threads. Rows do not depend on what else is in the batch.
+
+    Args:
+        plan: Pattern of the systems; must live until the call has ended.
+        weight: ``float64[n_weights]``.
+        shift: ``float64[n_transient]`` or ``complex128[n_transient]``; the others have its type.
+        multiplier: ``[n_steps - 1, n_transient]``.
+        rhs: ``[n_steps, n_transient]``.
+        transposed: Which of the two.
+
+    Returns:
+        ``[n_steps, n_transient]``; NaN if a weight is negative or not finite, or a vertex cannot
+        be left at these weights.
+
+    Raises:
+        jax.errors.JaxRuntimeError: Shapes that do not fit the plan, or a plan that is gone.
+    """
+    kind = "complex" if jnp.iscomplexobj(rhs) else "real"
+    call = jax.ffi.ffi_call(
+        f"{_PREFIX}solve_{kind}",
+        jax.ShapeDtypeStruct(rhs.shape, rhs.dtype),
+        vmap_method="expand_dims",
+    )
+    solution: jax.Array = call(
+        weight, shift, multiplier, rhs, plan=np.int64(plan.id), transposed=transposed
+    )
+    return solution

@@ -5,25 +5,14 @@
 #include <string>
 #include <utility>
 
+#include "registry.hpp"
+
 namespace phasic_mpi {
 namespace {
 
-/// The live stores by id. The one global of the core; `BlockStore::find` says why.
-struct Registry {
-  std::mutex mutex;
-  uint32_t last_id = 0;
-  std::unordered_map<uint32_t, std::weak_ptr<BlockStore>> stores;
-};
-
-/// Never destroyed: threads of XLA may ask for a store while the process ends.
-Registry& registry() {
-  static Registry& instance = *new Registry;
-  return instance;
-}
-
-uint32_t next(uint32_t& last, const char* what) {
+uint32_t next(uint32_t& last) {
   if (last == std::numeric_limits<uint32_t>::max()) {
-    throw std::length_error(std::string("all 32-bit numbers of ") + what + " are used up");
+    throw std::length_error("all 32-bit numbers of block handles are used up");
   }
   return ++last;
 }
@@ -35,33 +24,21 @@ std::invalid_argument bad_handle(uint32_t handle, const char* problem) {
 }  // namespace
 
 std::shared_ptr<BlockStore> BlockStore::create() {
-  Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
-  const uint32_t id = next(all.last_id, "block stores");
+  auto& all = Registry<BlockStore>::instance();
+  const uint32_t id = all.new_id();
   std::shared_ptr<BlockStore> store(new BlockStore(id));
-  all.stores.emplace(id, store);
+  all.add(id, store);
   return store;
 }
 
-std::shared_ptr<BlockStore> BlockStore::find(uint32_t id) {
-  Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
-  const auto found = all.stores.find(id);
-  return found == all.stores.end() ? nullptr : found->second.lock();
-}
-
-BlockStore::~BlockStore() {
-  Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
-  all.stores.erase(id_);
-}
+BlockStore::~BlockStore() { Registry<BlockStore>::instance().remove(id_); }
 
 uint32_t BlockStore::put(std::span<const int64_t> row_ptr, std::span<const int32_t> col) {
   auto entry = std::make_shared<Entry>();
   entry->row_ptr.assign(row_ptr.begin(), row_ptr.end());
   entry->col.assign(col.begin(), col.end());
   const std::lock_guard lock(mutex_);
-  const uint32_t handle = next(last_handle_, "blocks of one store");
+  const uint32_t handle = next(last_handle_);
   entries_.emplace(handle, std::move(entry));
   return handle;
 }

@@ -21,10 +21,6 @@ class BlockStore {
  public:
   static std::shared_ptr<BlockStore> create();
 
-  /// The live store of that id, or null. A handler of XLA is handed nothing but its operands, and
-  /// with an id in place of an address a call that outlives its store fails instead of crashing.
-  static std::shared_ptr<BlockStore> find(uint32_t id);
-
   BlockStore(const BlockStore&) = delete;
   BlockStore& operator=(const BlockStore&) = delete;
   ~BlockStore();

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -13,6 +14,9 @@
 #include <vector>
 
 #include "block_store.hpp"
+#include "plan.hpp"
+#include "registry.hpp"
+#include "solve.hpp"
 
 // XLA names members like their types, which GCC takes in extern "C" unless it is pedantic.
 __extension__ extern "C" {
@@ -25,26 +29,18 @@ namespace {
 
 namespace ffi = xla::ffi;
 
-struct Row {
-  size_t index;  // in the batch
-  std::shared_ptr<BlockStore> store;
-  uint32_t handle;
-};
-
-/// Rows that several threads work off together. It is shared with tasks in XLA's pool, which may
-/// begin after the call has returned, so it owns all that they touch.
-class Batch {
+/// Tasks that several threads work off together. It is shared with XLA's pool, which may begin a
+/// helper after the call has returned: such a helper finds no task left and touches nothing else.
+class SharedTasks {
  public:
-  explicit Batch(std::vector<Row> rows)
-      : rows_(std::move(rows)), status_(rows_.size(), Status::ok), n_left_(rows_.size()) {}
+  SharedTasks(size_t n_tasks, std::function<void(size_t)> run)
+      : n_tasks_(n_tasks), run_(std::move(run)), n_left_(n_tasks) {}
 
-  [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
-
-  /// Records rows that no other thread has claimed until there are none.
+  /// Does tasks that no other thread has claimed until there are none.
   void work() {
-    for (size_t row = next_++; row < rows_.size(); row = next_++) {
+    for (size_t task = next_++; task < n_tasks_; task = next_++) {
       try {
-        status_[row] = rows_[row].store->record(rows_[row].handle);
+        run_(task);
       } catch (const std::exception& exc) {
         const std::lock_guard lock(mutex_);
         problem_ = exc.what();
@@ -53,27 +49,51 @@ class Batch {
     }
   }
 
-  /// Waits for rows only, each of which a running thread has claimed: tasks that the pool has not
-  /// begun cannot block it, even if all its threads stand here.
+  /// Waits for tasks only, each of which a running thread has claimed: helpers that the pool has
+  /// not begun cannot block it, even if all its threads stand here.
   void wait() const {
     for (size_t left = n_left_.load(); left != 0; left = n_left_.load()) n_left_.wait(left);
   }
 
-  /// After `wait`.
-  [[nodiscard]] Status status(size_t row) const { return status_[row]; }
+  /// After `wait`: what the last task that failed threw.
   [[nodiscard]] const std::string& problem() const { return problem_; }
 
  private:
-  const std::vector<Row> rows_;
-  std::vector<Status> status_;
+  const size_t n_tasks_;
+  const std::function<void(size_t)> run_;
   std::atomic<size_t> next_{0};
   std::atomic<size_t> n_left_;
   std::mutex mutex_;
-  std::string problem_;  // of the last row that broke the contract
+  std::string problem_;
 };
 
-ffi::Error broken(const std::string& problem) {
-  return ffi::Error::InvalidArgument("phasic_mpi record_blocks: " + problem);
+/// Does all tasks on this thread and up to `n_threads` - 1 of the pool, begun in ascending order.
+/// Returns what a task threw, or nothing. `run` owns what it touches.
+std::string run_tasks(ffi::ThreadPool& pool, int64_t n_threads, size_t n_tasks,
+                      std::function<void(size_t)> run) {
+  const auto tasks = std::make_shared<SharedTasks>(n_tasks, std::move(run));
+  const int64_t n_workers =
+      std::min({n_threads, pool.num_threads() + 1, static_cast<int64_t>(n_tasks)});
+  for (int64_t helper = 1; helper < n_workers; ++helper) {
+    pool.Schedule([tasks] { tasks->work(); });
+  }
+  tasks->work();
+  tasks->wait();
+  return tasks->problem();
+}
+
+struct Recording {
+  struct Row {
+    size_t index;  // in the batch
+    std::shared_ptr<BlockStore> store;
+    uint32_t handle;
+  };
+  std::vector<Row> rows;
+  std::vector<Status> status;
+};
+
+ffi::Error broken(const char* handler, const std::string& problem) {
+  return ffi::Error::InvalidArgument(std::string("phasic_mpi ") + handler + ": " + problem);
 }
 
 ffi::Error record_blocks(ffi::ThreadPool pool, ffi::Buffer<ffi::U32> operand,
@@ -81,34 +101,33 @@ ffi::Error record_blocks(ffi::ThreadPool pool, ffi::Buffer<ffi::U32> operand,
   const size_t n_rows = result->element_count();
   if (operand.dimensions().size() == 0 || operand.dimensions().back() != 2 ||
       operand.element_count() != 2 * n_rows) {
-    return broken("expected an operand uint32[..., 2] and a result int32[...]");
+    return broken("record_blocks", "expected an operand uint32[..., 2] and a result int32[...]");
   }
-  if (n_threads < 1) return broken("n_threads is " + std::to_string(n_threads) + ", not positive");
+  if (n_threads < 1)
+    return broken("record_blocks", "n_threads is " + std::to_string(n_threads) + ", not positive");
 
-  std::vector<Row> rows;
-  rows.reserve(n_rows);
+  const auto recording = std::make_shared<Recording>();
   const uint32_t* pair = operand.typed_data();
   for (size_t row = 0; row < n_rows; ++row, pair += 2) {
     if (pair[1] == 0) continue;
-    std::shared_ptr<BlockStore> store = BlockStore::find(pair[0]);
-    if (store == nullptr) return broken("no block store has id " + std::to_string(pair[0]));
-    rows.push_back({row, std::move(store), pair[1]});
+    std::shared_ptr<BlockStore> store = Registry<BlockStore>::instance().find(pair[0]);
+    if (store == nullptr) {
+      return broken("record_blocks", "no block store has id " + std::to_string(pair[0]));
+    }
+    recording->rows.push_back({row, std::move(store), pair[1]});
   }
+  recording->status.assign(recording->rows.size(), Status::ok);
 
-  const auto batch = std::make_shared<Batch>(std::move(rows));
-  const int64_t n_workers =
-      std::min({n_threads, pool.num_threads() + 1, static_cast<int64_t>(batch->rows().size())});
-  for (int64_t helper = 1; helper < n_workers; ++helper) {
-    pool.Schedule([batch] { batch->work(); });
-  }
-  batch->work();
-  batch->wait();
-
-  if (!batch->problem().empty()) return broken(batch->problem());
+  const std::string problem =
+      run_tasks(pool, n_threads, recording->rows.size(), [recording](size_t row) {
+        const Recording::Row& own = recording->rows[row];
+        recording->status[row] = own.store->record(own.handle);
+      });
+  if (!problem.empty()) return broken("record_blocks", problem);
   int32_t* const status = result->typed_data();
   std::fill_n(status, n_rows, static_cast<int32_t>(Status::ok));
-  for (size_t row = 0; row < batch->rows().size(); ++row) {
-    status[batch->rows()[row].index] = static_cast<int32_t>(batch->status(row));
+  for (size_t row = 0; row < recording->rows.size(); ++row) {
+    status[recording->rows[row].index] = static_cast<int32_t>(recording->status[row]);
   }
   return ffi::Error::Success();
 } catch (const std::exception& exc) {
@@ -122,11 +141,94 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(record_blocks_handler, record_blocks,
                                   .Ret<ffi::Buffer<ffi::S32>>()
                                   .Attr<int64_t>("n_threads"));
 
+/// Strides of the leading dimensions of an array whose last `n_inner` dimensions are one item.
+template <class T, class Buffer>
+Operand<T> batched(const Buffer& buffer, T* data, size_t n_inner) {
+  const auto dimensions = buffer.dimensions();
+  const size_t n_outer = dimensions.size() - n_inner;
+  Operand<T> out{data, std::vector<int64_t>(n_outer, 0)};
+  int64_t stride = 1;
+  for (size_t d = dimensions.size(); d-- > 0;) {
+    if (d < n_outer && dimensions[d] != 1) out.stride[d] = stride;
+    stride *= dimensions[d];
+  }
+  return out;
+}
+
+/// Leading dimensions equal to those of the batch or 1, trailing ones equal to `inner`.
+template <class Buffer>
+bool fits(const Buffer& buffer, std::span<const int64_t> batch, std::vector<int64_t> inner) {
+  const auto dimensions = buffer.dimensions();
+  if (dimensions.size() != batch.size() + inner.size()) return false;
+  for (size_t d = 0; d < batch.size(); ++d) {
+    if (dimensions[d] != batch[d] && dimensions[d] != 1) return false;
+  }
+  return std::equal(inner.begin(), inner.end(), dimensions.begin() + batch.size());
+}
+
+template <ffi::DataType type>
+ffi::Error solve_systems(ffi::ThreadPool pool, ffi::Buffer<ffi::F64> weight,
+                         ffi::Buffer<type> shift, ffi::Buffer<type> multiplier,
+                         ffi::Buffer<type> rhs, ffi::ResultBuffer<type> solution, int64_t plan_id,
+                         bool transposed) try {
+  using T = ffi::NativeType<type>;
+  const std::shared_ptr<const Plan> plan =
+      Registry<const Plan>::instance().find(static_cast<uint32_t>(plan_id));
+  if (plan == nullptr) return broken("solve", "no plan has id " + std::to_string(plan_id));
+  const auto dimensions = solution->dimensions();
+  if (dimensions.size() < 2) return broken("solve", "expected a solution [..., n_steps, n]");
+  const std::span<const int64_t> batch(dimensions.begin(), dimensions.size() - 2);
+  const int64_t n_steps = dimensions[batch.size()];
+  const auto n = static_cast<int64_t>(plan->n_transient());
+  if (n_steps < 1 || !fits(*solution, batch, {n_steps, n}) || !fits(rhs, batch, {n_steps, n}) ||
+      !fits(multiplier, batch, {n_steps - 1, n}) || !fits(shift, batch, {n}) ||
+      !fits(weight, batch, {static_cast<int64_t>(plan->n_weights())})) {
+    return broken("solve", "the shapes of operands and result do not fit a plan of " +
+                               std::to_string(plan->n_weights()) + " weights and " +
+                               std::to_string(n) + " transient vertices");
+  }
+  Systems<T> systems{
+      {batch.begin(), batch.end()},
+      n_steps,
+      batched<const double>(weight, weight.typed_data(), 1),
+      batched<const T>(shift, shift.typed_data(), 1),
+      batched<const T>(multiplier, multiplier.typed_data(), 2),
+      batched<const T>(rhs, rhs.typed_data(), 2),
+      batched<T>(*solution, solution->typed_data(), 2),
+  };
+  const auto solver = std::make_shared<const BatchSolver<T>>(plan, std::move(systems), transposed);
+  const std::string problem = run_tasks(pool, pool.num_threads() + 1, solver->n_tasks(),
+                                        [solver](size_t task) { solver->run(task); });
+  return problem.empty() ? ffi::Error::Success() : broken("solve", problem);
+} catch (const std::exception& exc) {
+  return ffi::Error::Internal(std::string("phasic_mpi solve: ") + exc.what());
+}
+
+template <ffi::DataType type>
+auto solve_binding() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<ffi::Buffer<ffi::F64>>()
+      .template Arg<ffi::Buffer<type>>()
+      .template Arg<ffi::Buffer<type>>()
+      .template Arg<ffi::Buffer<type>>()
+      .template Ret<ffi::Buffer<type>>()
+      .template Attr<int64_t>("plan")
+      .template Attr<bool>("transposed");
+}
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(solve_real_handler, solve_systems<ffi::F64>,
+                              solve_binding<ffi::F64>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(solve_complex_handler, solve_systems<ffi::C128>,
+                              solve_binding<ffi::C128>());
+
 }  // namespace
 
 std::span<const FfiHandler> ffi_handlers() {
-  static const std::array<FfiHandler, 1> handlers{{
+  static const std::array<FfiHandler, 3> handlers{{
       {"record_blocks", reinterpret_cast<void*>(record_blocks_handler)},
+      {"solve_real", reinterpret_cast<void*>(solve_real_handler)},
+      {"solve_complex", reinterpret_cast<void*>(solve_complex_handler)},
   }};
   return handlers;
 }

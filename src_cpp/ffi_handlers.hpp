@@ -16,6 +16,14 @@ struct FfiHandler {
 ///   result     int32[...]      Status of each row, ok for padding
 /// Rows are begun in the order given, on the calling thread and on XLA's own pool. Bad data in a
 /// row is its status; an error of the whole call is a broken contract (shape, store or handle).
+///
+/// `solve_real`, `solve_complex`: see Systems in solve.hpp; T is float64 or complex128. Leading
+/// dimensions are those of the batch, or 1 where an operand does not vary.
+///   operands   float64[..., n_weights], T[..., n] shift, T[..., n_steps - 1, n] multiplier,
+///              T[..., n_steps, n] right-hand sides
+///   attributes plan int64, id of the Plan; transposed bool
+///   result     T[..., n_steps, n]
+/// They work on the calling thread and all of XLA's own pool.
 std::span<const FfiHandler> ffi_handlers();
 
 }  // namespace phasic_mpi

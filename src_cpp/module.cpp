@@ -15,7 +15,9 @@
 #include "block_store.hpp"
 #include "ffi_handlers.hpp"
 #include "order.hpp"
+#include "plan.hpp"
 #include "record.hpp"
+#include "registry.hpp"
 #include "replay.hpp"
 #include "scc.hpp"
 #include "status.hpp"
@@ -182,6 +184,34 @@ class PyTrace {
   py::list arrays_;
 };
 
+/// A plan that XLA's handlers find by its number while Python holds it.
+class PyPlan {
+ public:
+  PyPlan(py::object trace, Array<int64_t> weight_slot) : id_(registry().new_id()) {
+    const TraceView& view_of_trace = trace.cast<const PyTrace&>().trace();
+    auto plan = std::make_unique<const Plan>(view_of_trace, view(weight_slot));
+    // A handler may let go of the plan last, on a thread that does not hold the GIL.
+    auto* arrays = new py::tuple(py::make_tuple(std::move(trace), std::move(weight_slot)));
+    plan_ = std::shared_ptr<const Plan>(plan.release(), [arrays](const Plan* held) {
+      delete held;
+      const py::gil_scoped_acquire acquire;
+      delete arrays;
+    });
+    registry().add(id_, plan_);
+  }
+  PyPlan(const PyPlan&) = delete;
+  PyPlan& operator=(const PyPlan&) = delete;
+  ~PyPlan() { registry().remove(id_); }
+
+  [[nodiscard]] uint32_t id() const { return id_; }
+
+ private:
+  static Registry<const Plan>& registry() { return Registry<const Plan>::instance(); }
+
+  uint32_t id_;
+  std::shared_ptr<const Plan> plan_;
+};
+
 /// A factorisation that owns its values.
 class PyFactor {
  public:
@@ -296,6 +326,11 @@ PYBIND11_MODULE(_core, module) {
            py::arg("upper_ptr").noconvert(), py::arg("col").noconvert(),
            py::arg("off_ptr").noconvert(), py::arg("off_col").noconvert())
       .def("count_updates", &PyTrace::updates);
+
+  py::class_<PyPlan>(module, "Plan")
+      .def(py::init<py::object, Array<int64_t>>(), py::arg("trace"),
+           py::arg("weight_slot").noconvert())
+      .def_property_readonly("id", &PyPlan::id);
 
   py::class_<PyFactor>(module, "Factor")
       .def(py::init<const PyTrace&, Array<double>>(), py::arg("trace"),

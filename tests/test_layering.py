@@ -13,7 +13,11 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "phasic_mpi"
 LAYER = re.compile(r" {4}(\d+) +(\S.*)")
 
-HOMES = {"mpi4py": {"comm"}, "h5py": {"hdf5"}, "jax": {"ffi"}}
+HOMES = {
+    "mpi4py": {"comm"},
+    "h5py": {"hdf5"},
+    "jax": {"ffi", "replay.linear", "replay.moments", "replay.program"},
+}
 ENVIRONMENT_HOME = "config"
 ENVIRONMENT = {"environ", "environb", "getenv", "putenv", "unsetenv"}
 

@@ -1,0 +1,152 @@
+"""Moments of rewards accumulated until absorption, and what else follows from solves."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from phasic_mpi.errors import EvaluationError
+from phasic_mpi.replay.linear import solve
+from phasic_mpi.replay.program import Program, edge_weights, initial_distribution
+
+
+def moments(
+    program: Program, theta: jax.Array, n_moments: int, rewards: jax.Array | None = None
+) -> jax.Array:
+    """Raw moments of the reward accumulated until absorption.
+
+    ``E[Y^k] = k! alpha (M^-1 R)^k 1`` (van Loan 1978; Bladt and Nielsen 2017, section 8).
+
+    Args:
+        program: See :func:`load_program`.
+        theta: ``float64[n_parameters]``.
+        n_moments: Highest moment, at least 1.
+        rewards: ``float64[n_vertices]``, reward per unit of time; 1 everywhere (the time to
+            absorption) if not given.
+
+    Returns:
+        ``float64[n_moments]``; NaN at a theta at which a weight is negative or not finite, or a
+        vertex cannot be left.
+
+    Raises:
+        ConfigError: JAX computes in single precision.
+        EvaluationError: Theta or rewards of another shape, or ``n_moments`` below 1.
+    """
+    if n_moments < 1:
+        raise EvaluationError(
+            "Moments cannot be computed",
+            problem=f"expected n_moments of at least 1, got {n_moments}",
+            resolution="ask for moments 1 to n_moments",
+        )
+    weight = edge_weights(program, theta)
+    reward = _by_position(program, rewards)
+    rhs = jnp.zeros((n_moments, program.n_transient)).at[0].set(reward)
+    # The factorial goes in step by step, so that no intermediate is k! too small.
+    power = jnp.arange(2.0, n_moments + 1)[:, jnp.newaxis]
+    solution = solve(program, weight, rhs, multiplier=power * reward)
+    return _sums(initial_distribution(program, theta) * solution)
+
+
+def expected_rewards(
+    program: Program, theta: jax.Array, rewards: jax.Array | None = None
+) -> jax.Array:
+    """Expected reward until absorption from every vertex; ``float64[n_vertices]``.
+
+    Zero at absorbing vertices; the starting vertex holds the mean over the initial distribution.
+    Without rewards this is the expected waiting time. Arguments and errors as in :func:`moments`.
+    """
+    reward = _by_position(program, rewards)
+    (solution,) = solve(program, edge_weights(program, theta), reward[jnp.newaxis])
+    mean = _sums(initial_distribution(program, theta) * solution)
+    return jnp.zeros(program.n_vertices).at[program.vertex].set(solution).at[0].set(mean)
+
+
+def expected_visits(program: Program, theta: jax.Array) -> jax.Array:
+    """Expected time spent in every vertex before absorption; ``float64[n_vertices]``.
+
+    ``alpha M^-1``, the gradient of the mean reward in the rewards: one transposed solve. Arguments
+    and errors as in :func:`moments`.
+    """
+    weight = edge_weights(program, theta)
+
+    def transposed(rhs: jax.Array) -> jax.Array:
+        return solve(program, weight, rhs)
+
+    zero = jnp.zeros((1, program.n_transient))
+    alpha = initial_distribution(program, theta)[jnp.newaxis]
+    ((visits,),) = jax.linear_transpose(transposed, zero)(alpha)
+    return jnp.zeros(program.n_vertices).at[program.vertex].set(visits)
+
+
+def covariance(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.Array:
+    """Covariance matrix of several rewards accumulated along one path.
+
+    ``E[Y_i Y_j] = alpha M^-1 R_i M^-1 r_j + alpha M^-1 R_j M^-1 r_i``: one solve per reward and
+    one transposed solve (Bladt and Nielsen 2017, section 8).
+
+    Args:
+        program: See :func:`load_program`.
+        theta: ``float64[n_parameters]``.
+        rewards: ``float64[n_rewards, n_vertices]``.
+
+    Returns:
+        ``float64[n_rewards, n_rewards]``, symmetric; NaN as in :func:`moments`.
+
+    Raises:
+        ConfigError: JAX computes in single precision.
+        EvaluationError: Theta or rewards of another shape.
+    """
+    reward = jax.vmap(lambda row: _by_position(program, row))(rewards)
+    weight = edge_weights(program, theta)
+    waiting = jax.vmap(lambda row: solve(program, weight, row[jnp.newaxis])[0])(reward)
+    visits = expected_visits(program, theta)[program.vertex]
+    mixed = (visits * reward) @ waiting.T
+    mean = waiting @ initial_distribution(program, theta)
+    return mixed + mixed.T - jnp.outer(mean, mean)
+
+
+def laplace_transform(
+    program: Program, theta: jax.Array, s: jax.Array, rewards: jax.Array | None = None
+) -> jax.Array:
+    """``E[exp(-s Y)]`` of the reward accumulated until absorption, an atom at zero included.
+
+    ``L(s) = 1 - alpha 1 + alpha (M + s R)^-1 M 1`` (Bladt and Nielsen 2017, section 3).
+
+    Args:
+        program: See :func:`load_program`.
+        theta: ``float64[n_parameters]``.
+        s: One number, real or complex, in the half plane where its real part is not negative.
+        rewards: As in :func:`moments`, not negative.
+
+    Returns:
+        ``complex128[]`` if ``s`` is complex, else ``float64[]``; NaN as in :func:`moments`.
+    """
+    weight = edge_weights(program, theta)
+    s = jnp.asarray(s)
+    s = s.astype(jnp.complex128 if jnp.iscomplexobj(s) else jnp.float64)
+    exits = jnp.where(program.target == program.n_transient, weight, 0.0)
+    absorption = jnp.zeros(program.n_transient).at[program.source].add(exits).astype(s.dtype)
+    (solution,) = solve(
+        program, weight, absorption[jnp.newaxis], shift=s * _by_position(program, rewards)
+    )
+    alpha = initial_distribution(program, theta)
+    return 1.0 - alpha.sum() + _sums(alpha * solution)
+
+
+def _by_position(program: Program, rewards: jax.Array | None) -> jax.Array:
+    if rewards is None:
+        return jnp.ones(program.n_transient)
+    rewards = jnp.asarray(rewards, dtype=jnp.float64)
+    if rewards.shape != (program.n_vertices,):
+        raise EvaluationError(
+            "Rewards do not fit the graph",
+            problem=f"expected shape ({program.n_vertices},), got {rewards.shape}",
+            context={"n_vertices": program.n_vertices},
+            resolution="give one reward for each vertex, the starting and the absorbing ones "
+            "included (theirs are not used)",
+        )
+    return rewards[program.vertex]
+
+
+def _sums(products: jax.Array) -> jax.Array:
+    return products.sum(axis=-1)

@@ -1,0 +1,172 @@
+"""A trace as a JAX program: arrays that functions of theta take as an operand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from phasic_mpi import _core
+from phasic_mpi.errors import ConfigError, EnvironmentMismatchError, EvaluationError
+from phasic_mpi.trace import EliminationTrace
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A trace made ready for JAX; a pytree of arrays, to be passed as an operand.
+
+    Weights of parallel edges are added up, so there is one weight per distinct edge, in the order
+    of the trace's slots: ``weight = constant + coefficient @ theta``.
+
+    Attributes:
+        constant: ``float64[n_weights]``.
+        coefficient: ``float64[n_weights, n_parameters]``.
+        source: ``int32[n_weights]``, position of the vertex that each edge leaves.
+        target: ``int32[n_weights]``, position of the vertex it leads to; ``n_transient`` stands for
+            absorption.
+        vertex: ``int32[n_transient]``, graph vertex at each position.
+        start_constant: ``float64[n_transient]``, constant part of the initial distribution.
+        start_coefficient: ``float64[n_transient, n_parameters]``.
+        n_vertices: Vertices of the graph.
+        plan: Pattern in the compiled core, kept alive by whoever holds the program.
+    """
+
+    constant: jax.Array
+    coefficient: jax.Array
+    source: jax.Array
+    target: jax.Array
+    vertex: jax.Array
+    start_constant: jax.Array
+    start_coefficient: jax.Array
+    n_vertices: int = field(metadata={"static": True})
+    plan: _core.Plan = field(metadata={"static": True})
+
+    @property
+    def n_transient(self) -> int:
+        """Number of transient vertices."""
+        return self.vertex.shape[0]
+
+    @property
+    def n_parameters(self) -> int:
+        """Length of theta."""
+        return self.coefficient.shape[1]
+
+
+def load_program(trace: EliminationTrace) -> Program:
+    """Makes a trace ready for the functions of :mod:`phasic_mpi.replay`.
+
+    Raises:
+        ConfigError: JAX computes in single precision.
+        EnvironmentMismatchError: JAX's default device is no CPU.
+        GraphError: The trace is not consistent.
+    """
+    require_float64()
+    if jax.default_backend() != "cpu":
+        raise EnvironmentMismatchError(
+            "A trace cannot be replayed on this device",
+            problem=f"expected JAX's default backend to be 'cpu', got '{jax.default_backend()}'",
+            resolution="set JAX_PLATFORMS=cpu before JAX is imported",
+        )
+    slots, weight_of_edge = np.unique(trace.edge_slot, return_inverse=True)
+    position = trace.position()
+    target_position = position[trace.edge_target]
+    source = np.empty(slots.size, dtype=np.int32)
+    target = np.empty(slots.size, dtype=np.int32)
+    source[weight_of_edge] = position[trace.edge_source]
+    target[weight_of_edge] = np.where(target_position < 0, trace.n_transient, target_position)
+    n_constant = trace.constant.size
+    start = position[trace.start_vertex]
+    n_start_constant = trace.start_constant.size
+    return Program(
+        constant=jnp.asarray(
+            _add_at(weight_of_edge[:n_constant], trace.constant[:, np.newaxis], slots.size)[:, 0]
+        ),
+        coefficient=jnp.asarray(
+            _add_at(weight_of_edge[n_constant:], trace.coefficient, slots.size)
+        ),
+        source=jnp.asarray(source),
+        target=jnp.asarray(target),
+        vertex=jnp.asarray(trace.vertex),
+        start_constant=jnp.asarray(
+            _add_at(
+                start[:n_start_constant], trace.start_constant[:, np.newaxis], trace.n_transient
+            )[:, 0]
+        ),
+        start_coefficient=jnp.asarray(
+            _add_at(start[n_start_constant:], trace.start_coefficient, trace.n_transient)
+        ),
+        n_vertices=trace.n_vertices,
+        plan=_core.Plan(trace.core(), slots),
+    )
+
+
+def _add_at(
+    index: NDArray[np.int32] | NDArray[np.int64], rows: NDArray[np.float64], size: int
+) -> NDArray[np.float64]:
+    """Sums of rows by index; rows of negative index (started in absorption) are left out."""
+    out = np.zeros((size, rows.shape[1]))
+    kept = index >= 0
+    np.add.at(out, index[kept], rows[kept])
+    return out
+
+
+def require_float64() -> None:
+    """Refuses to compute in single precision.
+
+    Raises:
+        ConfigError: ``jax_enable_x64`` is off.
+    """
+    if jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
+        raise ConfigError(
+            "A trace cannot be replayed in single precision",
+            problem="expected jax_enable_x64 to be on, it is off: JAX would round to float32",
+            resolution='run jax.config.update("jax_enable_x64", True) first, or set '
+            "JAX_ENABLE_X64=1",
+        )
+
+
+def edge_weights(program: Program, theta: jax.Array) -> jax.Array:
+    """Weights of the edges at one theta; ``float64[n_weights]``.
+
+    Raises:
+        ConfigError: JAX computes in single precision.
+        EvaluationError: Theta of another shape.
+    """
+    return _linear(program.constant, program.coefficient, _checked(program, theta))
+
+
+def initial_distribution(program: Program, theta: jax.Array) -> jax.Array:
+    """Probability of starting at each position; ``float64[n_transient]``.
+
+    What is missing to 1 is an atom at zero. Raises as :func:`edge_weights`.
+    """
+    return _linear(program.start_constant, program.start_coefficient, _checked(program, theta))
+
+
+def _linear(constant: jax.Array, coefficient: jax.Array, theta: jax.Array) -> jax.Array:
+    """``constant + coefficient @ theta``, added up in the order of the parameters.
+
+    A matrix product adds in another order for another number of theta, and results would depend
+    on what else is in a batch.
+    """
+    total = constant
+    for parameter in range(coefficient.shape[1]):
+        total = total + coefficient[:, parameter] * theta[parameter]
+    return total
+
+
+def _checked(program: Program, theta: jax.Array) -> jax.Array:
+    require_float64()
+    theta = jnp.asarray(theta, dtype=jnp.float64)
+    if theta.shape != (program.n_parameters,):
+        raise EvaluationError(
+            "Trace cannot be evaluated",
+            problem=f"expected one theta of shape ({program.n_parameters},), got {theta.shape}",
+            context={"n_parameters": program.n_parameters},
+            resolution="give one number per parameter; jax.vmap evaluates many theta",
+        )
+    return theta

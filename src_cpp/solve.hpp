@@ -1,0 +1,70 @@
+// Factorisation and solves for batches of weights, block by block.
+#pragma once
+
+#include <complex>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "plan.hpp"
+
+namespace phasic_mpi {
+
+/// A row-major array of rows of numbers whose leading dimensions are those of the batch, or 1.
+template <class T>
+struct Operand {
+  T* data;
+  std::vector<int64_t> stride;  // of each batch dimension, in elements; 0 where it has size 1
+};
+
+/// The systems (M + diag(shift)) x_j = rhs_j + multiplier_(j-1) x_(j-1), j = 1..n_steps, or their
+/// transpose (M + diag(shift))^T x_j = rhs_j + multiplier_j x_(j+1); terms out of range are 0.
+/// T is double or std::complex<double>.
+template <class T>
+struct Systems {
+  std::vector<int64_t> shape;  // of the batch
+  int64_t n_steps;
+  Operand<const double> weight;  // [..., n_weights]
+  Operand<const T> shift;        // [..., n_transient]
+  Operand<const T> multiplier;   // [..., n_steps - 1, n_transient]
+  Operand<const T> rhs;          // [..., n_steps, n_transient]
+  Operand<T> solution;           // [..., n_steps, n_transient]
+};
+
+/// Solves a batch. Systems that share weights and shift share one factorisation, and `kLanes` of
+/// these are computed side by side. M = (I - L)(S - U) for each diagonal block, by the elimination
+/// of Grassmann, Taksar and Heyman (1985): a pivot is the sum of what is left in its row with the
+/// rate of leaving the block carried along as one more column, so every component has a relative
+/// error of a few n eps (O'Cinneide 1993). A block is factored just before it is solved, so that
+/// its factor is still in the cache and only one block's factor is ever held.
+///
+/// Solutions are NaN where a weight is negative or not finite, and where a vertex cannot be left.
+template <class T>
+class BatchSolver {
+ public:
+  static constexpr size_t kLanes = 8;
+
+  BatchSolver(std::shared_ptr<const Plan> plan, Systems<T> systems, bool transposed);
+
+  /// Independent parts of the work.
+  [[nodiscard]] size_t n_tasks() const { return tasks_.size(); }
+
+  /// Does one of them; several threads may do different ones.
+  void run(size_t task) const;
+
+ private:
+  struct Task {
+    size_t first;  // of the distinct factorisations
+    size_t count;  // at most kLanes
+  };
+
+  std::shared_ptr<const Plan> plan_;
+  Systems<T> systems_;
+  bool transposed_;
+  std::vector<std::vector<int64_t>> factors_;  // batch index of each distinct factorisation
+  std::vector<std::vector<int64_t>> right_;    // batch index of the right-hand sides of each
+  std::vector<Task> tasks_;
+};
+
+}  // namespace phasic_mpi

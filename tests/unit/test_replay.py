@@ -1,0 +1,262 @@
+"""Replay in JAX beside exact rational arithmetic, dense solves and finite differences of both."""
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import phasic_mpi
+from phasic_mpi import _core, replay
+from phasic_mpi.errors import ConfigError, EvaluationError
+from phasic_mpi.graph import PhaseTypeGraph
+from phasic_mpi.models import build_model
+from tests.graphs import chain_of_sccs
+from tests.recording import record_alone
+from tests.reference import eliminate, exact_moments, rates, sub_intensity
+
+STEP = Fraction(1, 2**40)  # central differences in exact arithmetic are then right to 1e-20
+
+MODELS: dict[str, tuple[Callable[[], PhaseTypeGraph], list[float]]] = {
+    "kingman": (lambda: build_model("kingman", n=8), [1.5]),
+    "structured-coalescent": (
+        lambda: build_model("structured-coalescent", n=4, islands=2),
+        [1.0, 0.5],
+    ),
+    "tandem-queue": (lambda: build_model("tandem-queue", capacity=3), [0.9, 1.0, 1.25]),
+}
+
+
+@pytest.fixture(autouse=True)
+def _float64() -> Iterator[None]:
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+@pytest.fixture(params=MODELS)
+def case(request: pytest.FixtureRequest) -> tuple[PhaseTypeGraph, replay.Program, list[float]]:
+    build, theta = MODELS[request.param]
+    graph = build()
+    return graph, replay.load_program(record_alone(graph)), theta
+
+
+def exact(graph: PhaseTypeGraph, theta: list[Fraction], power: int) -> Fraction:
+    return exact_moments(graph, theta, power)[power - 1]
+
+
+def moved(theta: list[float], *steps: tuple[int, int]) -> list[Fraction]:
+    out = [Fraction(number) for number in theta]
+    for index, sign in steps:
+        out[index] += sign * STEP
+    return out
+
+
+def many(theta: list[float], n: int) -> jax.Array:
+    return jnp.array(np.array(theta) * np.random.default_rng(7).uniform(0.5, 2, (n, len(theta))))
+
+
+def test_moments_are_those_of_exact_arithmetic(case) -> None:
+    graph, program, theta = case
+    moments = jax.jit(replay.moments, static_argnums=2)(program, jnp.array(theta), 4)
+    expected = [float(number) for number in exact_moments(graph, theta, 4)]
+    np.testing.assert_allclose(moments, expected, rtol=1e-13)
+
+
+def test_moments_of_constant_stiff_graphs_are_those_of_exact_arithmetic() -> None:
+    graph = chain_of_sccs(3, 8, 1, rates=(-6, 6))
+    program = replay.load_program(record_alone(graph))
+    moments = replay.moments(program, jnp.zeros(0), 3)
+    expected = [float(number) for number in exact_moments(graph, [], 3)]
+    np.testing.assert_allclose(moments, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("mode", [jax.grad, jax.jacfwd, jax.jacrev])
+def test_derivatives_are_exact_central_differences(case, mode) -> None:
+    graph, program, theta = case
+    gradient = jax.jit(mode(lambda t: replay.moments(program, t, 2)[1]))(jnp.array(theta))
+    expected = [
+        float(
+            (exact(graph, moved(theta, (i, 1)), 2) - exact(graph, moved(theta, (i, -1)), 2))
+            / (2 * STEP)
+        )
+        for i in range(len(theta))
+    ]
+    np.testing.assert_allclose(gradient, expected, rtol=1e-12)
+
+
+def test_hessians_are_exact_central_differences_under_vmap(case) -> None:
+    graph, program, theta = case
+    hessian = jax.vmap(jax.hessian(lambda t: replay.moments(program, t, 1)[0]))
+    value = hessian(jnp.array([theta, theta]))
+    for i in range(len(theta)):
+        for j in range(len(theta)):
+            corners = [
+                a * b * exact(graph, moved(theta, (i, a), (j, b)), 1)
+                for a in (1, -1)
+                for b in (1, -1)
+            ]
+            expected = float(sum(corners) / (4 * STEP * STEP))
+            np.testing.assert_allclose(value[:, i, j], expected, rtol=1e-11)
+
+
+def test_visits_are_the_gradient_of_the_mean_in_the_rewards(case) -> None:
+    graph, program, theta = case
+    visits = replay.expected_visits(program, jnp.array(theta))
+    gradient = jax.grad(lambda r: replay.moments(program, jnp.array(theta), 1, r)[0])(
+        jnp.ones(graph.n_vertices)
+    )
+    np.testing.assert_allclose(visits, gradient, rtol=1e-14)
+    mean = float(exact_moments(graph, theta, 1)[0])
+    np.testing.assert_allclose(visits.sum(), mean, rtol=1e-13)
+
+
+def test_expected_rewards_are_those_of_exact_elimination(case) -> None:
+    graph, program, theta = case
+    reward = np.random.default_rng(3).uniform(0, 2, graph.n_vertices)
+    rows, _ = rates(graph, theta, Fraction)
+    expected = eliminate(rows, Fraction(0)).rewards(
+        [Fraction(r) if row else Fraction(0) for r, row in zip(reward.tolist(), rows, strict=True)]
+    )
+    actual = replay.expected_rewards(program, jnp.array(theta), jnp.array(reward))
+    np.testing.assert_allclose(actual[1:], [float(x) for x in expected[1:]], rtol=1e-13)
+
+
+def test_covariances_are_those_of_exact_elimination(case) -> None:
+    graph, program, theta = case
+    rewards = np.random.default_rng(4).uniform(0, 2, (3, graph.n_vertices))
+    rows, alpha = rates(graph, theta, Fraction)
+    elimination = eliminate(rows, Fraction(0))
+
+    def accumulated(reward: list[Fraction]) -> list[Fraction]:
+        own = [r if row else Fraction(0) for r, row in zip(reward, rows, strict=True)]
+        return elimination.rewards(own)
+
+    def mean(values: list[Fraction]) -> Fraction:
+        return sum((a * x for a, x in zip(alpha, values, strict=True)), Fraction(0))
+
+    exact_rewards = [[Fraction(r) for r in row] for row in rewards.tolist()]
+    waiting = [accumulated(row) for row in exact_rewards]
+    expected = np.zeros((3, 3))
+    for i in range(3):
+        for j in range(3):
+            mixed = [
+                a * y + b * x
+                for a, b, x, y in zip(
+                    exact_rewards[i], exact_rewards[j], waiting[i], waiting[j], strict=True
+                )
+            ]
+            product = mean(waiting[i]) * mean(waiting[j])
+            expected[i, j] = float(mean(accumulated(mixed)) - product)
+    actual = replay.covariance(program, jnp.array(theta), jnp.array(rewards))
+    np.testing.assert_allclose(actual, expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("s", [0.0, 0.7, 0.3 + 2.5j])
+def test_laplace_transforms_are_dense_solves(case, s) -> None:
+    graph, program, theta = case
+    reward = np.random.default_rng(5).uniform(0, 2, graph.n_vertices)
+    matrix, alpha, transient = sub_intensity(graph, theta)
+    dense = matrix.toarray()
+    expected = (
+        alpha @ np.linalg.solve(dense + s * np.diag(reward[transient]), dense.sum(axis=1))
+        + 1
+        - alpha.sum()
+    )
+    actual = replay.laplace_transform(program, jnp.array(theta), s, jnp.array(reward))
+    assert jnp.iscomplexobj(actual) == isinstance(s, complex)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
+
+
+def test_the_derivative_of_the_laplace_transform_at_zero_is_minus_the_mean(case) -> None:
+    graph, program, theta = case
+    slope = jax.grad(lambda s: replay.laplace_transform(program, jnp.array(theta), s))(0.0)
+    np.testing.assert_allclose(slope, -float(exact_moments(graph, theta, 1)[0]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 9, 21])
+def test_a_batch_holds_the_same_bits_as_its_rows_alone(case, n) -> None:
+    _, program, theta = case
+    rows = many(theta, n)
+    single = jax.jit(replay.moments, static_argnums=2)
+    batch = jax.jit(jax.vmap(lambda t: replay.moments(program, t, 3)))(rows)
+    assert (batch == jnp.stack([single(program, row, 3) for row in rows])).all()
+
+
+def test_a_complex_batch_holds_the_same_bits_as_its_rows_alone(case) -> None:
+    _, program, theta = case
+    points = jnp.linspace(0.1, 2, 11) * (1 + 2j)
+    transform = jax.jit(lambda s: replay.laplace_transform(program, jnp.array(theta), s))
+    batch = jax.vmap(transform)(points)
+    np.testing.assert_allclose(batch, jnp.stack([transform(s) for s in points]), rtol=1e-15)
+
+
+def test_theta_and_rewards_are_batched_together(case) -> None:
+    graph, program, theta = case
+    rows = many(theta, 4)
+    rewards = jnp.array(np.random.default_rng(6).uniform(0, 1, (5, graph.n_vertices)))
+    both = jax.vmap(jax.vmap(lambda t, r: replay.moments(program, t, 2, r), (None, 0)), (0, None))(
+        rows, rewards
+    )
+    assert both.shape == (4, 5, 2)
+    for i, row in enumerate(rows):
+        for j, reward in enumerate(rewards):
+            expected = replay.moments(program, row, 2, reward)
+            np.testing.assert_allclose(both[i, j], expected, rtol=1e-15)
+
+
+def test_a_theta_of_negative_rates_is_nan_and_spares_the_rest_of_the_batch(case) -> None:
+    _, program, theta = case
+    rows = many(theta, 10).at[4].multiply(-1).at[7, 0].set(jnp.nan).at[8, 0].set(jnp.inf)
+    moments = jax.vmap(lambda t: replay.moments(program, t, 2))(rows)
+    illegal = jnp.isnan(moments).all(axis=1)
+    assert illegal.tolist() == [index in (4, 7, 8) for index in range(10)]
+    assert jnp.isfinite(moments[~illegal]).all()
+
+
+def test_a_vertex_that_cannot_be_left_gives_nan() -> None:
+    program = replay.load_program(record_alone(build_model("kingman", n=4)))
+    assert jnp.isnan(replay.moments(program, jnp.zeros(1), 1)).all()
+
+
+def test_single_precision_is_refused() -> None:
+    trace = record_alone(build_model("kingman", n=4))
+    program = replay.load_program(trace)
+    jax.config.update("jax_enable_x64", False)
+    with pytest.raises(ConfigError, match="expected jax_enable_x64 to be on, it is off"):
+        replay.load_program(trace)
+    with pytest.raises(ConfigError, match="single precision"):
+        replay.moments(program, np.ones(1), 1)
+
+
+def test_theta_and_rewards_of_another_shape_and_no_moments_are_refused() -> None:
+    program = replay.load_program(record_alone(build_model("kingman", n=4)))
+    with pytest.raises(EvaluationError, match=r"expected one theta of shape \(1,\), got \(2,\)"):
+        replay.moments(program, jnp.ones(2), 1)
+    with pytest.raises(EvaluationError, match=r"expected shape \(\d+,\), got \(3,\)"):
+        replay.moments(program, jnp.ones(1), 1, jnp.ones(3))
+    with pytest.raises(EvaluationError, match="n_moments of at least 1, got 0"):
+        replay.moments(program, jnp.ones(1), 0)
+
+
+def test_a_plan_takes_ascending_slots_that_cover_the_edges_between_blocks() -> None:
+    trace = record_alone(build_model("structured-coalescent", n=3, islands=2))
+    slots = np.unique(trace.edge_slot)
+    _core.Plan(trace.core(), slots)
+    with pytest.raises(ValueError, match="does not ascend strictly"):
+        _core.Plan(trace.core(), slots[::-1].copy())
+    with pytest.raises(ValueError, match="out of range"):
+        _core.Plan(trace.core(), np.append(slots, trace.n_slots))
+    with pytest.raises(ValueError, match="an edge between blocks has no weight"):
+        _core.Plan(trace.core(), slots[slots != trace.first_off_slot])
+
+
+def test_a_program_is_a_pytree_whose_plan_is_part_of_its_structure() -> None:
+    program = phasic_mpi.load_program(record_alone(build_model("kingman", n=4)))
+    leaves, structure = jax.tree.flatten(program)
+    rebuilt = jax.tree.unflatten(structure, leaves)
+    assert rebuilt.plan is program.plan
+    assert all(isinstance(leaf, jax.Array) for leaf in leaves)

@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.errors import JaxRuntimeError
 
 import phasic_mpi
-from phasic_mpi import _core, replay
+from phasic_mpi import _core, ffi, replay
 from phasic_mpi.errors import ConfigError, EvaluationError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models import build_model
 from tests.graphs import chain_of_sccs
+from tests.launch import launch
 from tests.recording import record_alone
 from tests.reference import eliminate, exact_moments, rates, sub_intensity
 
@@ -260,3 +262,40 @@ def test_a_program_is_a_pytree_whose_plan_is_part_of_its_structure() -> None:
     rebuilt = jax.tree.unflatten(structure, leaves)
     assert rebuilt.plan is program.plan
     assert all(isinstance(leaf, jax.Array) for leaf in leaves)
+
+
+def test_a_call_whose_shapes_do_not_fit_the_plan_is_refused() -> None:
+    program = replay.load_program(record_alone(build_model("kingman", n=4)))
+    n, n_weights = program.n_transient, program.constant.size
+    shift, none = jnp.zeros(n), jnp.zeros((0, n))
+    ffi.solve(program.plan, jnp.ones(n_weights), shift, none, jnp.ones((1, n)), transposed=False)
+    for weight, right in [(n_weights + 1, n), (n_weights, n + 1)]:
+        with pytest.raises(JaxRuntimeError, match=f"do not fit a plan of {n_weights} weights"):
+            ffi.solve(
+                program.plan,
+                jnp.ones(weight),
+                shift,
+                none,
+                jnp.ones((1, right)),
+                transposed=False,
+            ).block_until_ready()
+
+
+def test_theta_are_split_over_devices_with_the_same_bits() -> None:
+    program = """
+import jax, jax.numpy as jnp, numpy as np
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_num_cpu_devices", 2)
+from phasic_mpi import build_model, record_trace, replay
+from jax.sharding import Mesh, PartitionSpec
+program = replay.load_program(record_trace(build_model("structured-coalescent", n=5, islands=2)))
+moments = jax.vmap(lambda theta, program: replay.moments(program, theta, 3), (0, None))
+rows = PartitionSpec("rows")
+split = jax.shard_map(moments, mesh=Mesh(np.array(jax.devices()), ("rows",)),
+                      in_specs=(rows, PartitionSpec()), out_specs=rows, check_vma=False)
+thetas = jnp.array(np.random.default_rng(1).uniform(0.5, 2, (10, 2)))
+out = jax.jit(split)(thetas, program)
+print(len(out.sharding.device_set), bool((out == jax.jit(moments)(thetas, program)).all()))
+"""
+    done = launch(["-c", program])
+    assert done.stdout.split() == ["2", "True"], done.stderr

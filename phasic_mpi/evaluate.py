@@ -9,10 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from phasic_mpi import _core
 from phasic_mpi.errors import EvaluationError
+from phasic_mpi.graph import MASS_TOLERANCE
 from phasic_mpi.trace import EliminationTrace
-
-# Rounding in a sum of initial probabilities must not make them illegal.
-_MASS_TOLERANCE = 1e-9
 
 
 class _AtTheta(NamedTuple):
@@ -168,7 +166,7 @@ class Replay:
         trace = self.trace
         mass = np.concatenate([trace.start_constant, _linear(trace.start_coefficient, theta)])
         total = float(mass.sum())
-        if not np.isfinite(mass).all() or (mass < 0).any() or total > 1 + _MASS_TOLERANCE:
+        if not np.isfinite(mass).all() or (mass < 0).any() or total > 1 + MASS_TOLERANCE:
             raise EvaluationError(
                 "Trace cannot be evaluated",
                 problem="expected initial probabilities of at least 0 with a sum of at most 1, got "

@@ -13,6 +13,36 @@ from phasic_mpi.graph import MASS_TOLERANCE
 from phasic_mpi.trace import EliminationTrace
 
 
+def require_moments(n_moments: int) -> None:
+    """Refuses a highest moment below 1.
+
+    Raises:
+        EvaluationError: It is.
+    """
+    if n_moments < 1:
+        raise EvaluationError(
+            "Moments cannot be computed",
+            problem=f"expected n_moments of at least 1, got {n_moments}",
+            resolution="ask for moments 1 to n_moments",
+        )
+
+
+def require_reward_per_vertex(shape: tuple[int, ...], n_vertices: int) -> None:
+    """Refuses rewards of a shape other than ``(n_vertices,)``.
+
+    Raises:
+        EvaluationError: They have another.
+    """
+    if shape != (n_vertices,):
+        raise EvaluationError(
+            "Rewards do not fit the graph",
+            problem=f"expected shape ({n_vertices},), got {shape}",
+            context={"n_vertices": n_vertices},
+            resolution="give one reward for each vertex, the starting and the absorbing ones "
+            "included (theirs are not used)",
+        )
+
+
 class _AtTheta(NamedTuple):
     """A trace at one theta: its factorisation and its initial distribution."""
 
@@ -53,12 +83,7 @@ class Replay:
             EvaluationError: Theta or rewards of a wrong shape or not finite; an edge whose weight
                 is negative or not finite; vertices that cannot be left at this theta.
         """
-        if n_moments < 1:
-            raise EvaluationError(
-                "Moments cannot be computed",
-                problem=f"expected n_moments of at least 1, got {n_moments}",
-                resolution="ask for moments 1 to n_moments",
-            )
+        require_moments(n_moments)
         rows = self._theta_rows(theta)
         reward = self._rewards(rewards)
         out = np.empty((rows.shape[0], n_moments))
@@ -127,14 +152,7 @@ class Replay:
         if rewards is None:
             return np.ones(self.trace.n_transient)
         array = np.asarray(rewards, dtype=np.float64)
-        if array.shape != (self.trace.n_vertices,):
-            raise EvaluationError(
-                "Rewards do not fit the graph",
-                problem=f"expected shape ({self.trace.n_vertices},), got {array.shape}",
-                context={"n_vertices": self.trace.n_vertices},
-                resolution="give one reward for each vertex, the starting and the absorbing ones "
-                "included (theirs are not used)",
-            )
+        require_reward_per_vertex(array.shape, self.trace.n_vertices)
         if not np.isfinite(array).all():
             vertex = int(np.argmin(np.isfinite(array)))
             raise EvaluationError(

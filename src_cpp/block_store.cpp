@@ -1,6 +1,5 @@
 #include "block_store.hpp"
 
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -9,13 +8,6 @@
 
 namespace phasic_mpi {
 namespace {
-
-uint32_t next(uint32_t& last) {
-  if (last == std::numeric_limits<uint32_t>::max()) {
-    throw std::length_error("all 32-bit numbers of block handles are used up");
-  }
-  return ++last;
-}
 
 std::invalid_argument bad_handle(uint32_t handle, const char* problem) {
   return std::invalid_argument("block handle " + std::to_string(handle) + ": " + problem);
@@ -38,7 +30,7 @@ uint32_t BlockStore::put(std::span<const int64_t> row_ptr, std::span<const int32
   entry->row_ptr.assign(row_ptr.begin(), row_ptr.end());
   entry->col.assign(col.begin(), col.end());
   const std::lock_guard lock(mutex_);
-  const uint32_t handle = next(last_handle_);
+  const uint32_t handle = next_number(last_handle_, "blocks of one store");
   entries_.emplace(handle, std::move(entry));
   return handle;
 }

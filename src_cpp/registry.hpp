@@ -7,9 +7,18 @@
 #include <memory>
 #include <mutex>
 #include <stdexcept>
+#include <string>
 #include <unordered_map>
 
 namespace phasic_mpi {
+
+/// The next number after `last`, which it becomes.
+inline uint32_t next_number(uint32_t& last, const char* what) {
+  if (last == std::numeric_limits<uint32_t>::max()) {
+    throw std::length_error(std::string("all 32-bit numbers of ") + what + " are used up");
+  }
+  return ++last;
+}
 
 /// The live objects of a kind. All functions may be called from any thread at any time.
 template <class T>
@@ -24,10 +33,7 @@ class Registry {
   /// A number above 0 that nothing else of this kind has had.
   uint32_t new_id() {
     const std::lock_guard lock(mutex_);
-    if (last_id_ == std::numeric_limits<uint32_t>::max()) {
-      throw std::length_error("all 32-bit numbers are used up");
-    }
-    return ++last_id_;
+    return next_number(last_id_, "objects of one kind");
   }
 
   void add(uint32_t id, const std::shared_ptr<T>& object) {

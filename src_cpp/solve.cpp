@@ -205,17 +205,20 @@ class Group {
     }
   }
 
+  /// What the solution of another step adds to a right-hand side.
+  PHASIC_MPI_INLINE Value coupled(size_t right, int64_t multiplier, int64_t step, int64_t p) {
+    return Lane::load(arrays_.multiplier[right], at(multiplier * n_ + p)) *
+           solution(right, step)[p];
+  }
+
   PHASIC_MPI_INLINE void solve_block(const Plan::Block& block, size_t right, int64_t step) {
     Value* const x = solution(right, step);
-    const Value* const before = step == 0 ? nullptr : solution(right, step - 1);
     const int64_t base = block.row < 0 ? 0 : trace_.row_ptr[at(block.row)];
     const int32_t* const col = trace_.col.data();
     for (int64_t i = 0; i < block.n; ++i) {
       const int64_t p = position(block, i);
       Value sum = x[p];
-      if (before != nullptr) {
-        sum += Lane::load(arrays_.multiplier[right], at((step - 1) * n_ + p)) * before[p];
-      }
+      if (step > 0) sum += coupled(right, step - 1, step - 1, p);
       for (int64_t e = trace_.off_ptr[at(p)]; e < trace_.off_ptr[at(p) + 1]; ++e) {
         sum += x[trace_.off_col[at(e)]] * weight(plan_.first_off_weight() + e);
       }
@@ -244,16 +247,12 @@ class Group {
   PHASIC_MPI_INLINE void solve_block_transposed(const Plan::Block& block, size_t right,
                                                 int64_t step) {
     Value* const x = solution(right, step);
-    const Value* const after = step + 1 == n_steps_ ? nullptr : solution(right, step + 1);
     const int64_t base = block.row < 0 ? 0 : trace_.row_ptr[at(block.row)];
     const int32_t* const col = trace_.col.data();
     for (int64_t i = 0; i < block.n; ++i) {
       const int64_t p = position(block, i);
-      Value sum = x[p];
-      if (after != nullptr) {
-        sum += Lane::load(arrays_.multiplier[right], at(step * n_ + p)) * after[p];
-      }
-      row_[at(i)] = sum;
+      row_[at(i)] = x[p];
+      if (step + 1 < n_steps_) row_[at(i)] += coupled(right, step, step + 1, p);
     }
     for (int64_t i = 0; i < block.n; ++i) {
       row_[at(i)] = row_[at(i)] * inverse_[at(i)];

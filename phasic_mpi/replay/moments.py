@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from phasic_mpi.errors import EvaluationError
+from phasic_mpi.evaluate import require_moments, require_reward_per_vertex
 from phasic_mpi.replay.linear import solve
 from phasic_mpi.replay.program import Program, edge_weights, initial_distribution
 
@@ -32,12 +32,7 @@ def moments(
         ConfigError: JAX computes in single precision.
         EvaluationError: Theta or rewards of another shape, or ``n_moments`` below 1.
     """
-    if n_moments < 1:
-        raise EvaluationError(
-            "Moments cannot be computed",
-            problem=f"expected n_moments of at least 1, got {n_moments}",
-            resolution="ask for moments 1 to n_moments",
-        )
+    require_moments(n_moments)
     weight = edge_weights(program, theta)
     reward = _by_position(program, rewards)
     rhs = jnp.zeros((n_moments, program.n_transient)).at[0].set(reward)
@@ -137,14 +132,7 @@ def _by_position(program: Program, rewards: jax.Array | None) -> jax.Array:
     if rewards is None:
         return jnp.ones(program.n_transient)
     rewards = jnp.asarray(rewards, dtype=jnp.float64)
-    if rewards.shape != (program.n_vertices,):
-        raise EvaluationError(
-            "Rewards do not fit the graph",
-            problem=f"expected shape ({program.n_vertices},), got {rewards.shape}",
-            context={"n_vertices": program.n_vertices},
-            resolution="give one reward for each vertex, the starting and the absorbing ones "
-            "included (theirs are not used)",
-        )
+    require_reward_per_vertex(rewards.shape, program.n_vertices)
     return rewards[program.vertex]
 
 

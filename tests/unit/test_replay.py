@@ -1,7 +1,9 @@
 """Replay in JAX beside exact rational arithmetic, dense solves and finite differences of both."""
 
+import gc
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -279,6 +281,16 @@ def test_a_call_whose_shapes_do_not_fit_the_plan_is_refused() -> None:
                 jnp.ones((1, right)),
                 transposed=False,
             ).block_until_ready()
+
+
+def test_a_call_for_a_plan_that_is_gone_is_refused() -> None:
+    plan = replay.load_program(record_alone(build_model("kingman", n=4))).plan
+    gone = SimpleNamespace(id=plan.id)
+    del plan
+    gc.collect()
+    some = jnp.ones((1, 3))  # XLA drops calls with nothing to compute
+    with pytest.raises(JaxRuntimeError, match=f"no plan has id {gone.id}"):
+        ffi.solve(gone, some[0], some[0], some[1:], some, transposed=False).block_until_ready()
 
 
 def test_theta_are_split_over_devices_with_the_same_bits() -> None:

@@ -119,12 +119,16 @@ def test_a_damaged_segment_is_named_and_removed(tmp_path: Path, place: int) -> N
     assert open_store(tmp_path).fingerprints() == {}
 
 
+def keep_in_a_later_layout(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as later:
+        later.setattr(segment, "VERSION", (2, 0))
+        open_store(directory).keep(TRACES)
+
+
 def test_a_segment_of_a_later_layout_is_an_error_and_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as later:
-        later.setattr(segment, "VERSION", (2, 0))
-        open_store(tmp_path).keep(TRACES)
+    keep_in_a_later_layout(tmp_path, monkeypatch)
     with pytest.raises(StoreError, match="expected layout version 1, got 2"):
         open_store(tmp_path).fingerprints()
     assert len(store.all_segments(tmp_path)) == 1
@@ -161,9 +165,7 @@ def test_pruning_removes_leftovers_damage_and_duplicates_only(tmp_path: Path) ->
 def test_pruning_leaves_a_segment_of_a_later_layout_unless_it_is_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as later:
-        later.setattr(segment, "VERSION", (2, 0))
-        open_store(tmp_path).keep(TRACES)
+    keep_in_a_later_layout(tmp_path, monkeypatch)
     with pytest.raises(StoreError, match="expected layout version 1, got 2"):
         store.prune(tmp_path)
     assert len(store.all_segments(tmp_path)) == 1

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from phasic_mpi import __version__, config, log
+from phasic_mpi import __version__, config, log, quantities
 from phasic_mpi.errors import PhasicMpiError, RunStoppedError
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 75
@@ -30,7 +31,9 @@ _EVALUATE_EXAMPLES = """\
 examples:
   python -m phasic_mpi evaluate trace.h5 --theta 1,0.5
   python -m phasic_mpi evaluate trace.h5 --theta 1,0.5 --theta 1,2 --moments 4 --format csv
-  python -m phasic_mpi evaluate trace.h5 --theta 1,0.5 --rewards rewards.npy
+  python -m phasic_mpi evaluate trace.h5 --theta 1,0.5 --pdf 0:10:101 --plot density.png
+  python -m phasic_mpi evaluate trace.h5 --theta 1,0.5 --rewards rewards.npy --covariance
+  mpirun -n 64 python -m phasic_mpi evaluate trace.h5 --theta-file theta.csv --gradient -o out.h5
 """
 
 _MODEL_EXAMPLES = """\
@@ -131,7 +134,7 @@ def _add_format(command: argparse.ArgumentParser, *choices: str) -> None:
     )
 
 
-def _add_theta(command: argparse.ArgumentParser, purpose: str) -> None:
+def _add_theta(command: Any, purpose: str) -> None:
     command.add_argument(
         "--theta",
         type=_numbers,
@@ -140,11 +143,14 @@ def _add_theta(command: argparse.ArgumentParser, purpose: str) -> None:
         help=f"{purpose}, one number per parameter, separated by commas; may be repeated; left out "
         "for graphs without parameters",
     )
+
+
+def _add_moments(command: Any) -> None:
     command.add_argument(
         "--moments",
         type=_positive,
         metavar="K",
-        help="compute the raw moments E[Y^1] to E[Y^K] (default: 1)",
+        help="compute the raw moments E[Y^1] to E[Y^K] (default: 1, if nothing else is computed)",
     )
 
 
@@ -193,6 +199,7 @@ def _add_run(commands: Any) -> None:
         help="components of fewer vertices share work units (default: 50)",
     )
     _add_theta(run, "compute moments too, at these parameters")
+    _add_moments(run)
     run.add_argument(
         "--report", type=Path, metavar="FILE.json", help="write what the run did as JSON"
     )
@@ -201,18 +208,95 @@ def _add_run(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     evaluate = _add(
-        commands, "evaluate", "replay a trace: moments at given theta", epilog=_EVALUATE_EXAMPLES
+        commands,
+        "evaluate",
+        "replay a trace at many theta, alone or under mpirun: moments, densities, gradients",
+        epilog=_EVALUATE_EXAMPLES,
     )
     evaluate.add_argument("trace", type=Path, metavar="TRACE", help="trace file written by 'run'")
-    _add_theta(evaluate, "parameters to evaluate at")
+    theta = evaluate.add_mutually_exclusive_group()
+    _add_theta(theta, "parameters to evaluate at")
+    theta.add_argument(
+        "--theta-file",
+        type=Path,
+        metavar="FILE",
+        help="parameters to evaluate at: .csv with one row per line, .npy, or .h5 with a dataset "
+        "'theta'",
+    )
     evaluate.add_argument(
         "--rewards",
         type=Path,
         metavar="FILE",
-        help="reward per unit of time at each vertex, instead of 1: a .npy array, or text with one "
-        "number per vertex, the starting vertex first",
+        help="reward per unit of time at each vertex, instead of 1: text with one number per "
+        "vertex, the starting vertex first, .npy, or .h5 with a dataset 'rewards'; a line or row "
+        "for each of several rewards",
     )
-    _add_format(evaluate, "table", "json", "csv")
+    _add_quantities(evaluate)
+    _add_outputs(evaluate)
+    evaluate.add_argument(
+        "--memory",
+        type=_bytes,
+        metavar="BYTES",
+        help="memory that each rank may use for theta in flight, such as 500M or 4G (default: 1G)",
+    )
+
+
+def _add_quantities(evaluate: argparse.ArgumentParser) -> None:
+    asked: Any = evaluate.add_argument_group("what to compute")
+    _add_moments(asked)
+    for name, what, points in (
+        ("pdf", "density", "T1,T2,..."),
+        ("cdf", "distribution function", "T1,T2,..."),
+        ("survival", "survival function", "T1,T2,..."),
+        ("quantile", "quantiles", "P1,P2,..."),
+    ):
+        asked.add_argument(
+            f"--{name}",
+            type=_points,
+            metavar=points,
+            help=f"compute the {what} at these points; START:STOP:COUNT stands for so many, evenly "
+            "spaced",
+        )
+    asked.add_argument(
+        "--covariance",
+        action="store_true",
+        help="compute covariances and correlations of several rewards",
+    )
+    asked.add_argument(
+        "--gradient", action="store_true", help="compute derivatives of everything in theta too"
+    )
+    asked.add_argument(
+        "--method",
+        choices=quantities.METHODS,
+        default="auto",
+        help="how densities, distribution functions and quantiles are computed; 'auto' logs its "
+        "choice (default: auto)",
+    )
+
+
+def _add_outputs(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.add_argument(
+        "--format",
+        choices=("table", "json", "csv", "hdf5"),
+        help="output (default: by the suffix of -o FILE, table without it); hdf5 needs -o FILE",
+    )
+    evaluate.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="file to write instead of stdout: .json, .csv, .h5",
+    )
+    evaluate.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw the density with its mean and quantiles, or the means of several rewards, as "
+        ".png or .svg; needs the extra 'plot'",
+    )
+    evaluate.add_argument(
+        "--report", type=Path, metavar="FILE.json", help="write what the evaluation did as JSON"
+    )
 
 
 def _add_model(commands: Any) -> None:
@@ -282,6 +366,34 @@ def _numbers(text: str) -> list[float]:
     if not all(map(math.isfinite, numbers)):
         raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text!r}")
     return numbers
+
+
+def _points(text: str) -> tuple[float, ...]:
+    """Numbers separated by commas, each of which may be a range ``START:STOP:COUNT``."""
+    points: list[float] = []
+    for part in text.split(","):
+        if ":" not in part:
+            points += _numbers(part)
+            continue
+        bounds, _, count = part.rpartition(":")
+        start, colon, stop = bounds.partition(":")
+        if not colon or not count.isdecimal() or int(count) < 2:
+            raise argparse.ArgumentTypeError(
+                f"expected numbers or ranges START:STOP:COUNT of at least 2 points, got {part!r}"
+            )
+        (first,), (last,) = _numbers(start), _numbers(stop)
+        steps = int(count) - 1
+        points += [first + (last - first) * step / steps for step in range(steps + 1)]
+    return tuple(points)
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([KMGT]?)", text)
+    if match is None or int(match[1]) == 0:
+        raise argparse.ArgumentTypeError(
+            f"expected a number of bytes such as 500000000, 500M or 4G, got {text!r}"
+        )
+    return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
 
 
 def _positive(text: str) -> int:

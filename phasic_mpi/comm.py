@@ -317,7 +317,8 @@ def _describe(comm: Comm, failure: BaseException) -> FailureReport:
         builtin=FailureReport.builtin_of(failure),
         message=str(failure),
         trace="".join(traceback.format_exception(failure)),
-        is_expected=isinstance(failure, PhasicMpiError | KeyboardInterrupt),
+        is_expected=isinstance(failure, PhasicMpiError | KeyboardInterrupt)
+        or (isinstance(failure, OSError) and failure.filename is not None),
     )
 
 

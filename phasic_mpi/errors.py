@@ -106,8 +106,8 @@ class FailureReport:
         builtin: Name of the built-in exception that it is a kind of.
         message: Text of the exception.
         trace: Text of its traceback.
-        is_expected: Whether the exception is one of this package or an interrupt: its message says
-            it all.
+        is_expected: Whether the exception is one of this package, an interrupt, or of a file that
+            it names: its message says it all.
     """
 
     host: str

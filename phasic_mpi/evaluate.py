@@ -66,6 +66,31 @@ def legal_starts(trace: EliminationTrace, theta: NDArray[np.float64]) -> NDArray
     return legal
 
 
+def theta_rows(theta: ArrayLike, n_parameters: int) -> NDArray[np.float64]:
+    """Theta as rows, ``float64[n_theta, n_parameters]``.
+
+    Raises:
+        EvaluationError: They have another shape, or are not finite.
+    """
+    rows = np.atleast_2d(np.asarray(theta, dtype=np.float64))
+    if rows.ndim != 2 or rows.shape[1] != n_parameters:
+        raise EvaluationError(
+            "Trace cannot be evaluated",
+            problem=f"expected theta of shape (n_theta, {n_parameters}), got {np.shape(theta)}",
+            context={"n_parameters": n_parameters},
+            resolution="give one number per parameter of the graph",
+        )
+    if not np.isfinite(rows).all():
+        index = int(np.argmin(np.isfinite(rows).all(axis=1)))
+        raise EvaluationError(
+            "Trace cannot be evaluated",
+            problem=f"expected finite parameters, got theta = {rows[index].tolist()}",
+            context={"row of theta": index},
+            resolution="give finite parameters",
+        )
+    return rows
+
+
 class _AtTheta(NamedTuple):
     """A trace at one theta: its factorisation and its initial distribution."""
 
@@ -107,7 +132,7 @@ class Replay:
                 is negative or not finite; vertices that cannot be left at this theta.
         """
         require_moments(n_moments)
-        rows = self._theta_rows(theta)
+        rows = theta_rows(theta, self.trace.n_parameters)
         reward = self._rewards(rewards)
         out = np.empty((rows.shape[0], n_moments))
         for index, row in enumerate(rows):
@@ -128,7 +153,7 @@ class Replay:
         Zero at absorbing vertices; the starting vertex holds the mean over the initial
         distribution. Arguments and errors as in :meth:`moments`, for one theta.
         """
-        (row,) = self._theta_rows(theta)
+        (row,) = theta_rows(theta, self.trace.n_parameters)
         factor, alpha = self._at(row)
         solution = self._rewards(rewards)
         factor.solve(solution)
@@ -143,7 +168,7 @@ class Replay:
         One transposed solve: ``alpha M^-1``. Arguments and errors as in :meth:`moments`, for one
         theta.
         """
-        (row,) = self._theta_rows(theta)
+        (row,) = theta_rows(theta, self.trace.n_parameters)
         factor, solution = self._at(row)
         factor.solve(solution, transpose=True)
         out = np.zeros(self.trace.n_vertices)
@@ -160,28 +185,8 @@ class Replay:
         Raises:
             EvaluationError: As :meth:`moments`.
         """
-        (numbers,) = self._theta_rows(theta)
+        (numbers,) = theta_rows(theta, self.trace.n_parameters)
         self._at(numbers, row)
-
-    def _theta_rows(self, theta: ArrayLike) -> NDArray[np.float64]:
-        rows = np.atleast_2d(np.asarray(theta, dtype=np.float64))
-        if rows.ndim != 2 or rows.shape[1] != self.trace.n_parameters:
-            raise EvaluationError(
-                "Trace cannot be evaluated",
-                problem=f"expected theta of shape (n_theta, {self.trace.n_parameters}), "
-                f"got {np.shape(theta)}",
-                context={"n_parameters": self.trace.n_parameters},
-                resolution="give one number per parameter of the graph",
-            )
-        if not np.isfinite(rows).all():
-            index = int(np.argmin(np.isfinite(rows).all(axis=1)))
-            raise EvaluationError(
-                "Trace cannot be evaluated",
-                problem=f"expected finite parameters, got theta = {rows[index].tolist()}",
-                context={"row of theta": index},
-                resolution="give finite parameters",
-            )
-        return rows
 
     def _rewards(self, rewards: ArrayLike | None) -> NDArray[np.float64]:
         """Rewards by position; a fresh array."""

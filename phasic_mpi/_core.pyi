@@ -109,6 +109,8 @@ class Plan:
     def __init__(self, trace: Trace, weight_slot: _Int64Array) -> None: ...
     @property
     def id(self) -> int: ...
+    def fewest_jumps(self, positions: _Int32Array) -> int:
+        """Fewest edges from one of the positions to absorption; 0 if there is no way."""
 
 @final
 class Factor:

@@ -204,6 +204,9 @@ class PyPlan {
   ~PyPlan() { registry().remove(id_); }
 
   [[nodiscard]] uint32_t id() const { return id_; }
+  [[nodiscard]] int64_t fewest_jumps(const Array<int32_t>& from) const {
+    return plan_->edges().fewest_jumps(view(from), plan_->exit_weight());
+  }
 
  private:
   static Registry<const Plan>& registry() { return Registry<const Plan>::instance(); }
@@ -330,7 +333,8 @@ PYBIND11_MODULE(_core, module) {
   py::class_<PyPlan>(module, "Plan")
       .def(py::init<py::object, Array<int64_t>>(), py::arg("trace"),
            py::arg("weight_slot").noconvert())
-      .def_property_readonly("id", &PyPlan::id);
+      .def_property_readonly("id", &PyPlan::id)
+      .def("fewest_jumps", &PyPlan::fewest_jumps, py::arg("positions").noconvert());
 
   py::class_<PyFactor>(module, "Factor")
       .def(py::init<const PyTrace&, Array<double>>(), py::arg("trace"),

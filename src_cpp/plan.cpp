@@ -29,6 +29,7 @@ Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot)
     largest_block_ = std::max(largest_block_, trace.block_ptr[b + 1] - trace.block_ptr[b]);
     most_entries_ = std::max(most_entries_, trace.value_ptr[b + 1] - trace.value_ptr[b]);
   }
+  edges_ = EdgeMatrix(*this);
 }
 
 Plan::Block Plan::block(size_t index) const {

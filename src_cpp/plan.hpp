@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "edge_matrix.hpp"
 #include "replay.hpp"
 
 namespace phasic_mpi {
@@ -42,6 +43,8 @@ class Plan {
   /// belongs to the supernode of row k if U holds (k, k + 1) and row k beyond it equals row k + 1.
   [[nodiscard]] std::span<const int32_t> chain_end() const { return chain_end_; }
 
+  [[nodiscard]] const EdgeMatrix& edges() const { return edges_; }
+
   [[nodiscard]] int64_t largest_block() const { return largest_block_; }
   [[nodiscard]] int64_t most_entries() const { return most_entries_; }
 
@@ -59,6 +62,7 @@ class Plan {
   int64_t first_off_weight_ = 0;
   int64_t largest_block_ = 1;
   int64_t most_entries_ = 0;
+  EdgeMatrix edges_;
 };
 
 }  // namespace phasic_mpi

@@ -3,6 +3,16 @@
 All functions work under ``jit``, ``grad``, ``jacfwd``, ``jacrev``, ``hessian`` and ``vmap``.
 """
 
+from phasic_mpi.replay.distributions import (
+    cdf,
+    hazard,
+    pdf,
+    quantile,
+    quantile_bound,
+    state_probabilities,
+    survival,
+)
+from phasic_mpi.replay.method import Method, choose_method
 from phasic_mpi.replay.moments import (
     covariance,
     expected_rewards,
@@ -13,12 +23,21 @@ from phasic_mpi.replay.moments import (
 from phasic_mpi.replay.program import Program, initial_distribution, load_program
 
 __all__ = [
+    "Method",
     "Program",
+    "cdf",
+    "choose_method",
     "covariance",
     "expected_rewards",
     "expected_visits",
+    "hazard",
     "initial_distribution",
     "laplace_transform",
     "load_program",
     "moments",
+    "pdf",
+    "quantile",
+    "quantile_bound",
+    "state_probabilities",
+    "survival",
 ]

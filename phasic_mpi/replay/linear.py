@@ -54,6 +54,22 @@ def solve(
     return solution
 
 
+def solve_transposed(
+    program: Program, weight: jax.Array, rhs: jax.Array, *, shift: jax.Array | None = None
+) -> jax.Array:
+    """Solves ``(M + diag(shift))^T x = rhs``.
+
+    All vectors are ``[n_transient]``; otherwise as :func:`solve`.
+    """
+
+    def plain(x: jax.Array) -> jax.Array:
+        return solve(program, weight, x, shift=shift)
+
+    solution: jax.Array
+    ((solution,),) = jax.linear_transpose(plain, rhs[jnp.newaxis])(rhs[jnp.newaxis])
+    return solution
+
+
 def _of_type(rhs: jax.Array, array: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
     if array is None:
         return jnp.zeros(shape, dtype=rhs.dtype)

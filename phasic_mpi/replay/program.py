@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from phasic_mpi import _core
 from phasic_mpi.errors import ConfigError, EnvironmentMismatchError, EvaluationError
+from phasic_mpi.evaluate import require_reward_per_vertex
 from phasic_mpi.trace import EliminationTrace
 
 
@@ -32,6 +33,7 @@ class Program:
         start_constant: ``float64[n_transient]``, constant part of the initial distribution.
         start_coefficient: ``float64[n_transient, n_parameters]``.
         n_vertices: Vertices of the graph.
+        fewest_jumps: Fewest edges from where the process may start to absorption.
         plan: Pattern in the compiled core, kept alive by whoever holds the program.
     """
 
@@ -43,6 +45,7 @@ class Program:
     start_constant: jax.Array
     start_coefficient: jax.Array
     n_vertices: int = field(metadata={"static": True})
+    fewest_jumps: int = field(metadata={"static": True})
     plan: _core.Plan = field(metadata={"static": True})
 
     @property
@@ -81,6 +84,7 @@ def load_program(trace: EliminationTrace) -> Program:
     n_constant = trace.constant.size
     start = position[trace.start_vertex]
     n_start_constant = trace.start_constant.size
+    plan = _core.Plan(trace.core(), slots)
     return Program(
         constant=jnp.asarray(
             _add_at(weight_of_edge[:n_constant], trace.constant[:, np.newaxis], slots.size)[:, 0]
@@ -100,7 +104,8 @@ def load_program(trace: EliminationTrace) -> Program:
             _add_at(start[n_start_constant:], trace.start_coefficient, trace.n_transient)
         ),
         n_vertices=trace.n_vertices,
-        plan=_core.Plan(trace.core(), slots),
+        fewest_jumps=plan.fewest_jumps(start[start >= 0]),
+        plan=plan,
     )
 
 
@@ -145,6 +150,25 @@ def initial_distribution(program: Program, theta: jax.Array) -> jax.Array:
     What is missing to 1 is an atom at zero. Raises as :func:`edge_weights`.
     """
     return _linear(program.start_constant, program.start_coefficient, _checked(program, theta))
+
+
+def exit_rates(program: Program, weight: jax.Array) -> jax.Array:
+    """Sum of the weights that lead from each position to absorption; ``float64[n_transient]``."""
+    exits = jnp.where(program.target == program.n_transient, weight, 0.0)
+    return jnp.zeros(program.n_transient).at[program.source].add(exits)
+
+
+def reward_by_position(program: Program, rewards: jax.Array | None) -> jax.Array:
+    """Rewards per vertex, or 1 everywhere, by position; ``float64[n_transient]``.
+
+    Raises:
+        EvaluationError: Rewards of another shape than ``(n_vertices,)``.
+    """
+    if rewards is None:
+        return jnp.ones(program.n_transient)
+    rewards = jnp.asarray(rewards, dtype=jnp.float64)
+    require_reward_per_vertex(rewards.shape, program.n_vertices)
+    return rewards[program.vertex]
 
 
 def _linear(constant: jax.Array, coefficient: jax.Array, theta: jax.Array) -> jax.Array:

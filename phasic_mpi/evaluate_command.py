@@ -19,7 +19,7 @@ from phasic_mpi.evaluation import evaluate as evaluate_on_ranks
 from phasic_mpi.evaluator import Inputs
 from phasic_mpi.input_files import load_rewards, load_theta
 from phasic_mpi.pipeline import Hooks
-from phasic_mpi.plotting import draw
+from phasic_mpi.plotting import draw, require_few
 from phasic_mpi.quantities import FUNCTIONS, Request
 from phasic_mpi.results import Results
 from phasic_mpi.trace_io import load_trace
@@ -44,11 +44,12 @@ def evaluate(options: argparse.Namespace) -> int:
             memory=options.memory or DEFAULT_MEMORY,
             hooks=Hooks(on_progress=progress.update),
         )
+    with mpi.agree(comm, "plot"):
+        if found is not None and options.plot is not None:
+            draw(options.plot, evaluator, request, found.theta)
     with mpi.agree(comm, "write"):
         if found is not None:
             _write(found, form, options.output)
-            if options.plot is not None:
-                draw(options.plot, evaluator, request, found.theta)
             if options.report is not None:
                 text = json.dumps(report.to_dict(), indent=2) + "\n"
                 files.write_atomically(options.report, text.encode(), mode=0o666)
@@ -112,6 +113,8 @@ def _load(options: argparse.Namespace) -> Inputs:
         theta = load_theta(options.theta_file, trace.n_parameters)
     else:
         theta = theta_rows(given_theta(options.theta), trace.n_parameters)
+    if options.plot is not None:
+        require_few(len(theta))
     rewards = None
     if options.rewards is not None:
         rewards = load_rewards(options.rewards, trace.n_vertices)

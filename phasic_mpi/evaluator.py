@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,8 +89,35 @@ class Evaluator:
         return to_results(self.inputs, request, theta, self.compute(request, batch, theta, 0))
 
     def resolve(self, request: Request, theta: NDArray[np.float64]) -> Request:
-        """The request with a method that suits all theta in place of ``auto``."""
-        return request
+        """The request with a method, and its number of terms, that suit all theta.
+
+        Raises:
+            ConfigError: A density that the method cannot compute.
+            EvaluationError: Rewards that do not suit the method, or an illegal theta.
+        """
+        from phasic_mpi.replay.batch import most_jumps
+        from phasic_mpi.replay.method import choose_method
+
+        if not request.points:
+            return request
+        most = most_jumps(self.program, request, self.inputs.rewards, theta)
+        if not np.isfinite(most.jumps):
+            Replay(self.inputs.trace).require_legal(theta[most.row], row=most.row)
+        method, n_terms = choose_method(
+            self.program,
+            theta[most.row],
+            most.time,
+            rewards=most.reward,
+            method=request.method,
+        )
+        if method == "inversion" and 0.0 in request.points.get("pdf", ()):
+            raise ConfigError(
+                "The density cannot be computed",
+                problem="expected times above 0, because inversion has no density at 0, got 0.0",
+                resolution="begin --pdf at a later time; or give --method uniformisation, which "
+                "takes rewards that are positive",
+            )
+        return replace(request, method=method, n_terms=n_terms)
 
     def compile(self, request: Request, n_theta: int, n_rows: int | None = None) -> Batch:
         """Compiles a request for calls of a shape that depends on ``n_theta`` and memory alone.
@@ -188,17 +215,27 @@ class Evaluator:
                 legal &= np.isfinite(values[: len(rows)]).all(axis=1)
         if not legal.all():
             index = int(np.argmin(legal))
-            _refuse_theta(self.inputs.trace, rows[index], first + begin + index)
+            found = {
+                name: value
+                for quantity, values in zip(asked, columns, strict=True)
+                for name, value in zip(quantity.columns(), values[index].tolist(), strict=True)
+            }
+            _refuse_theta(self.inputs.trace, rows[index], first + begin + index, found)
         self.n_done += len(rows)
 
 
-def _refuse_theta(trace: EliminationTrace, theta: NDArray[np.float64], row: int) -> None:
+def _refuse_theta(
+    trace: EliminationTrace, theta: NDArray[np.float64], row: int, found: dict[str, float]
+) -> None:
+    """Says what makes a theta illegal, or which result at it is not finite."""
     Replay(trace).require_legal(theta, row=row)
+    name, value = next((n, x) for n, x in found.items() if not np.isfinite(x))
     raise EvaluationError(
         "Trace cannot be evaluated",
-        problem="expected finite results, but they overflow, although every weight is legal",
+        problem=f"expected finite results, got {value} for {name}, although every weight is legal: "
+        "it overflows, or its series does not converge",
         context={"row of theta": row, "theta": theta.tolist()},
-        resolution="use parameters of another scale, lower moments, or other points",
+        resolution="use parameters of another scale, lower moments, or another method (--method)",
     )
 
 

@@ -16,9 +16,6 @@ from phasic_mpi.errors import ConfigError, MissingDependencyError
 
 SUFFIXES = (".png", ".svg")
 
-# Colours and line styles that differ for as many theta; more would not be told apart.
-MOST_THETA = 8
-
 _STYLE = {
     "font.size": 11.0,
     "axes.spines.top": False,
@@ -67,7 +64,7 @@ def save_densities(path: Path, densities: Sequence[Density], *, unit: str, what:
 
     Args:
         path: File to write, ``.png`` or ``.svg``.
-        densities: At most :data:`MOST_THETA`.
+        densities: A curve each.
         unit: Unit of the axis.
         what: Name of the quantity, such as "the time to absorption".
     """
@@ -78,41 +75,36 @@ def save_densities(path: Path, densities: Sequence[Density], *, unit: str, what:
         for index, density in enumerate(densities):
             colour = f"C{index}"
             axes.plot(density.points, density.values, color=colour, label=density.label)
-            _mark(axes, density, colour, named=index == 0)
+            _mark(axes, density, colour)
+        for style, name in (("--", "mean"), ("o", "quantiles")):
+            axes.plot([], [], style, color="grey", linewidth=1, markersize=5, label=name)
         axes.set_xlabel(f"{what} [{unit}]")
         axes.set_ylabel(f"density [1/{unit}]")
-        axes.set_xlim(densities[0].points[0], densities[0].points[-1])
+        axes.set_xlim(0, densities[0].points[-1])
         axes.set_ylim(bottom=0)
         axes.legend(fontsize="small")
         _save(figure, path)
 
 
-def _mark(axes: Any, density: Density, colour: str, *, named: bool) -> None:
+def _mark(axes: Any, density: Density, colour: str) -> None:
     """A line at the mean, and dots with their probability at the quantiles."""
 
     def height(x: float) -> float:
         return float(np.interp(x, density.points, density.values))
 
-    axes.vlines(
-        density.mean,
-        0,
-        height(density.mean),
-        color=colour,
-        linestyle="--",
-        linewidth=1,
-        label="mean" if named else None,
-    )
+    axes.vlines(density.mean, 0, height(density.mean), color=colour, linestyle="--", linewidth=1)
     x = [quantile for _, quantile in density.quantiles]
     y = [height(quantile) for quantile in x]
-    axes.plot(x, y, "o", color=colour, markersize=5, label="quantiles" if named else None)
+    axes.plot(x, y, "o", color=colour, markersize=5)
     for (probability, quantile), top in zip(density.quantiles, y, strict=True):
         axes.annotate(
             f"{100 * probability:g} %",
             (quantile, top),
-            xytext=(5, 4),
+            xytext=(6, 4),
             textcoords="offset points",
             fontsize="small",
             color=colour,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
         )
 
 
@@ -121,7 +113,7 @@ def save_means(path: Path, means: NDArray[np.float64], labels: Sequence[str], *,
 
     Args:
         path: File to write, ``.png`` or ``.svg``.
-        means: ``float64[n_theta, n_rewards]``, at most :data:`MOST_THETA` rows.
+        means: ``float64[n_theta, n_rewards]``.
         labels: What the legend says of each theta.
         unit: Unit of the means.
     """

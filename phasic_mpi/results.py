@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -24,7 +22,10 @@ VERSION = (1, 0)
 # A longer table helps nobody; files have everything.
 _SHOWN_ROWS = 200
 
-# Quantities whose last axis goes across a table; others go down, value by value.
+# Columns of values that fit the width of a page.
+_MOST_ACROSS = 6
+
+# Quantities whose last axis goes across a table if it is short; others go down, value by value.
 _WIDE = ("moments", "covariance", "correlation")
 
 # Points are written beside the function that was evaluated at them.
@@ -125,59 +126,52 @@ def to_csv(results: Results) -> str:
 
 
 def tables(results: Results) -> list[Table]:
-    """A table for each quantity, with its gradient in further columns."""
+    """A table for each quantity, with its gradient in further columns if there is room."""
+    beside = results.theta.shape[1] <= _MOST_ACROSS
     gradients = {
         quantity.value_name: quantity
         for quantity in results.quantities
-        if quantity.name.endswith(GRADIENT_SUFFIX)
+        if beside and quantity.name.endswith(GRADIENT_SUFFIX)
     }
     return [
         _table(results, quantity, gradients.get(quantity.name))
         for quantity in results.quantities
-        if not quantity.name.endswith(GRADIENT_SUFFIX)
+        if quantity.name not in {gradient.name for gradient in gradients.values()}
     ]
 
 
 def _table(results: Results, quantity: Quantity, gradient: Quantity | None) -> Table:
     values = results.values[quantity.name]
     *down, last = quantity.axes
-    if quantity.name in _WIDE and gradient is None:
-        singular = quantity.name.removesuffix("s") if last.name == "moment" else "reward"
+    across = []
+    if gradient is None and quantity.name in _WIDE and len(last.coordinates) <= _MOST_ACROSS:
+        singular = "moment" if last.name == "moment" else "reward"
         across = [f"{singular}_{k:g}" for k in last.coordinates]
     else:
         down = [*down, last]
-        across = [quantity.name.removesuffix("s")]
+        across = ["value"]
         values = values[..., np.newaxis]
         if gradient is not None:
-            derivatives = results.values[gradient.name]
-            values = np.concatenate([values, derivatives], axis=-1)
+            values = np.concatenate([values, results.values[gradient.name]], axis=-1)
             across += [f"d/d {name}" for name in _theta_names(results)]
+    theta_names, theta = _theta_names(results), results.theta.tolist()
+    if len(theta_names) > _MOST_ACROSS:
+        theta_names, theta = ["row of theta"], [[row] for row in range(len(theta))]
     table = Table(
-        f"{quantity.title} [{quantity.unit}]",
-        *_theta_names(results),
-        *(axis.name for axis in down),
-        *across,
+        f"{quantity.title} [{quantity.unit}]", *theta_names, *(axis.name for axis in down), *across
     )
-    n_down = math.prod(len(axis.coordinates) for axis in down)
-    n_rows = len(results.theta) * n_down
-    flat = values.reshape(n_rows, len(across))
-    for row, (theta, coordinates) in enumerate(_places(results.theta, quantity, len(down))):
-        if row == _SHOWN_ROWS:
-            more = f"and {n_rows - row:,} more rows, which --format csv, json and hdf5 write"
-            table.note = more
-            break
-        table.add(*(f"{x:.10g}" for x in (*theta, *coordinates, *flat[row])))
+    digits = 10 if len(across) <= _MOST_ACROSS // 2 else 6
+    coordinates = list(product(*(axis.coordinates for axis in down)))
+    flat = values.reshape(-1, len(across))
+    for row in range(min(len(flat), _SHOWN_ROWS)):
+        place = (*theta[row // len(coordinates)], *coordinates[row % len(coordinates)])
+        cells = [f"{x:.{digits}g}" for x in flat[row].tolist()]
+        table.add(*(f"{x:g}" for x in place), *cells)
+    if len(flat) > _SHOWN_ROWS:
+        table.note = (
+            f"and {len(flat) - _SHOWN_ROWS:,} more rows, which --format csv, json and hdf5 write"
+        )
     return table
-
-
-def _places(
-    theta: NDArray[np.float64], quantity: Quantity, n_down: int
-) -> Iterator[tuple[list[float], tuple[float, ...]]]:
-    """Theta and coordinates of each row of a table."""
-    coordinates = list(product(*(axis.coordinates for axis in quantity.axes[:n_down])))
-    for row in theta:
-        for place in coordinates:
-            yield row.tolist(), place
 
 
 def _theta_names(results: Results) -> list[str]:

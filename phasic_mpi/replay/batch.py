@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,19 @@ from numpy.typing import NDArray
 
 from phasic_mpi.errors import EnvironmentMismatchError
 from phasic_mpi.quantities import GRADIENT_SUFFIX, Request
+from phasic_mpi.replay.distributions import cdf, pdf, quantile, quantile_bound, survival
+from phasic_mpi.replay.inversion import N_TERMS
 from phasic_mpi.replay.moments import covariance, moments
-from phasic_mpi.replay.program import Program
+from phasic_mpi.replay.program import Program, edge_weights, reward_by_position
+from phasic_mpi.replay.uniformisation import uniform_rate
 
 # Rows whose numbers stay in the cache of a core are computed up to twice as fast.
 _CACHE_BYTES = 8 << 20
+
+_FUNCTIONS = {"pdf": pdf, "cdf": cdf, "survival": survival, "quantile": quantile}
+
+# An inversion holds this many vectors of real numbers for each of its terms.
+_VECTORS_PER_TERM = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +85,68 @@ def rows_in_cache(program: Program, request: Request, n_rewards: int) -> int:
     """About as many theta as one call computes without leaving the cache of a core."""
     n_steps = max(1, request.n_moments) * n_rewards
     numbers = program.constant.size + 3 * program.n_transient * n_steps
+    if request.points and request.method == "inversion":
+        numbers += _VECTORS_PER_TERM * N_TERMS * program.n_transient
     if request.gradient:
         numbers *= 1 + program.n_parameters
     return max(1, _CACHE_BYTES // (8 * numbers))
+
+
+class MostJumps(NamedTuple):
+    """Where uniformisation takes most terms.
+
+    Attributes:
+        row: Row of theta; the first one at which the number of jumps is no number, if there is one.
+        reward: ``float64[n_vertices]``, None for the time to absorption.
+        time: Largest time, or reward, that is asked for there.
+        jumps: Mean number of jumps until then.
+    """
+
+    row: int
+    reward: jax.Array | None
+    time: float
+    jumps: float
+
+
+def most_jumps(
+    program: Program,
+    request: Request,
+    rewards: NDArray[np.float64] | None,
+    theta: NDArray[np.float64],
+) -> MostJumps:
+    """Finds the theta and the reward that decide how functions are computed.
+
+    Args:
+        program: See :func:`phasic_mpi.replay.load_program`.
+        request: What to compute, with points.
+        rewards: As in :func:`compile_batch`.
+        theta: ``float64[n_theta, n_parameters]``.
+    """
+    each: list[jax.Array | None] = [None]
+    if rewards is not None:
+        rows = np.atleast_2d(rewards)
+        least = rows[:, program.vertex].min(axis=1)
+        # What is not positive decides, whatever the number of jumps for other rewards.
+        each = [jnp.asarray(row) for row in (rows if least.min() > 0 else rows[[least.argmin()]])]
+    probability = max(request.points.get("quantile", (0.0,)))
+    largest = max(request.times, default=0.0)
+
+    def at(row: jax.Array, reward: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        time = jnp.float64(largest)
+        if probability > 0:
+            time = jnp.maximum(time, quantile_bound(program, row, probability, rewards=reward))
+        rate = uniform_rate(
+            program, edge_weights(program, row), reward_by_position(program, reward)
+        )
+        return rate * time, time
+
+    n_rows = min(len(theta), rows_in_cache(program, request, 1))
+    found = []
+    for reward in each:
+        jumps, time = jax.lax.map(partial(at, reward=reward), jnp.asarray(theta), batch_size=n_rows)
+        row = int(jnp.argmax(jumps))
+        found.append(MostJumps(row, reward, float(time[row]), float(jumps[row])))
+    return found[int(np.argmax([most.jumps for most in found]))]
 
 
 def _answer(
@@ -119,6 +186,10 @@ def _values(
         found = {}
         if request.n_moments:
             found["moments"] = moments(program, theta, request.n_moments, reward)
+        for name, at in points.items():
+            found[name] = _FUNCTIONS[name](
+                program, theta, at, rewards=reward, method=request.method, n_terms=request.n_terms
+            )
         return found
 
     if rewards is None or rewards.ndim == 1:

@@ -100,10 +100,25 @@ def test_tables_hold_values_beside_their_gradient() -> None:
     found = results_of(Request(points={"pdf": (0.0, 0.1)}, gradient=True))
     (table,) = tables(found)
     assert table.title == "Density of the time to absorption [1/time]"
-    assert table.columns == ("theta_1", "theta_2", "time", "pdf", "d/d theta_1", "d/d theta_2")
+    assert table.columns == ("theta_1", "theta_2", "time", "value", "d/d theta_1", "d/d theta_2")
     value = f"{found.values['pdf'][0, 1]:.10g}"
     slopes = [f"{x:.10g}" for x in found.values["pdf_gradient"][0, 1]]
     assert table.rows[1] == ("1", "0.1", "0.1", value, *slopes)
+
+
+def test_tables_of_many_parameters_and_rewards_go_down_the_page() -> None:
+    """What does not fit the width of a page would be broken in the middle of numbers."""
+    request = Request(n_moments=7, covariance=True, gradient=True)
+    asked = quantities(request, n_parameters=8, n_rewards=7, has_rewards=True)
+    rng = np.random.default_rng(1)
+    theta = rng.uniform(size=(1, 8))
+    found = Results(theta, asked, {q.name: rng.uniform(size=(1, *q.shape)) for q in asked})
+    by_title = {table.title: table for table in tables(found)}
+    moments = by_title["Moments of the accumulated reward [reward^k]"]
+    assert moments.columns == ("row of theta", "reward", "moment", "value")
+    assert len(moments.rows) == 49
+    gradient = by_title["Gradient: Covariance of rewards [reward^2/theta]"]
+    assert gradient.columns == ("row of theta", "reward_1", "reward_2", "theta", "value")
 
 
 def test_long_tables_end_with_what_they_leave_out() -> None:

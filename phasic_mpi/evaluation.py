@@ -137,7 +137,7 @@ def _compile(
 ) -> tuple[Request, Batch]:
     """Collective. Settles the method on rank 0 and the shape of calls on all ranks."""
     comm = job.comm
-    with mpi.agree(comm, "choose a method"):
+    with mpi.agree(comm, "method"):
         if comm.rank == 0:
             request = evaluator.resolve(request, evaluator.inputs.theta)
     method, n_terms = mpi.share(comm, (request.method, request.n_terms), tuple[str, int | None])
@@ -145,7 +145,7 @@ def _compile(
     with mpi.agree(comm, "compile"):
         batch = evaluator.compile(request, n_theta)
     n_rows = min(mpi.collect(comm, batch.n_rows))
-    with mpi.agree(comm, "compile again"):
+    with mpi.agree(comm, "recompile"):
         if n_rows < batch.n_rows:
             batch = evaluator.compile(request, n_theta, n_rows)
     report = job.report

@@ -57,6 +57,18 @@ def test_ranks_compute_the_bits_of_one(comm: Comm, n_theta: int) -> None:
         assert found is None
 
 
+@pytest.mark.parametrize("method", ["auto", "inversion"])
+def test_functions_have_the_bits_of_one_rank_too(comm: Comm, method: str) -> None:
+    inputs = Inputs(TRACE, THETA[:50])
+    request = Request(points={"pdf": (0.5, 1.0), "quantile": (0.5,)}, method=method)
+    report, _, found = evaluate(comm, lambda: inputs, request)
+    assert report.method == ("uniformisation" if method == "auto" else method)
+    if comm.rank == 0:
+        assert found is not None
+        alone = Evaluator(inputs, memory=1 << 30, n_threads=1).results(request, inputs.theta)
+        assert digest(found) == digest(alone)
+
+
 @pytest.mark.parametrize("row", [0, 150, 300])
 def test_an_illegal_theta_is_named_on_every_rank(comm: Comm, row: int) -> None:
     theta = THETA.copy()

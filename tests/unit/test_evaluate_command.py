@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import h5py
 import jax
 import numpy as np
 import pytest
+from scipy.stats import gamma
 
 from phasic_mpi import cli, log
 from phasic_mpi.evaluate import expected_rewards, moments
@@ -177,6 +179,131 @@ def test_gradients_are_those_of_closed_forms(
     assert printed["units"]["moments_gradient"] == "time^k/theta"
 
 
+@pytest.mark.parametrize(("method", "tolerance"), [("uniformisation", 1e-12), ("inversion", 1e-8)])
+def test_functions_and_their_gradients_are_those_of_the_gamma_distribution(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str, tolerance: float
+) -> None:
+    save_trace(record_alone(erlang(3)), tmp_path / "trace.h5")
+    arguments = ("--pdf", "0.5,1:4:3", "--cdf", "0.5", "--survival", 4, "--quantile", "0.05,0.9")
+    printed = run_json(
+        capsys,
+        *(tmp_path / "trace.h5", "--theta", "1,0.5", "--theta", "2,0.25", "--gradient"),
+        *(*arguments, "--method", method),
+    )
+    assert "moments" not in printed
+    assert printed["pdf_times"] == [0.5, 1, 2.5, 4]
+    assert printed["quantile_probabilities"] == [0.05, 0.9]
+    for row, rate in enumerate((1.5, 2.25)):
+        law = gamma(3, scale=1 / rate)
+        time = np.array(printed["pdf_times"])
+        q = law.ppf([0.05, 0.9])
+        expected = {
+            "pdf": (law.pdf(time), law.pdf(time) * (3 / rate - time)),
+            "cdf": (law.cdf([0.5]), 0.5 / rate * law.pdf([0.5])),
+            "survival": (law.sf([4]), -4 / rate * law.pdf([4])),
+            "quantile": (q, -q / rate),
+        }
+        for name, (values, slopes) in expected.items():
+            np.testing.assert_allclose(printed[name][row], values, rtol=tolerance, err_msg=name)
+            gradient = np.array(printed[f"{name}_gradient"][row])
+            both = np.column_stack([slopes, slopes])
+            np.testing.assert_allclose(gradient, both, rtol=1e2 * tolerance, err_msg=name)
+
+
+def test_one_method_is_chosen_for_all_theta_and_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The theta of the highest rate stands last."""
+    save_trace(record_alone(erlang(3)), tmp_path / "trace.h5")
+    np.savetxt(tmp_path / "theta.csv", [[1, 1], [3, 4], [60, 40]], delimiter=",")
+    arguments = (tmp_path / "trace.h5", "--theta-file", tmp_path / "theta.csv", "--cdf", "1,0.5")
+    report = tmp_path / "report.json"
+    assert run(*arguments, "--format", "json", "--report", report) == 0
+    printed = capfd.readouterr()
+    facts = json.loads(report.read_text())
+    assert facts["method"] == "uniformisation"
+    assert facts["n_terms"] > 100
+    assert f"distribution by uniformisation with {facts['n_terms']} terms" in printed.err
+    expected = gamma.cdf([1, 0.5], 3, scale=1 / np.array([[2], [7], [100]]))
+    np.testing.assert_allclose(json.loads(printed.out)["cdf"], expected, rtol=1e-13)
+
+
+def test_rewards_of_zero_are_inverted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Time is spent, but not counted, in the second of three stages; the other reward is time."""
+    save_trace(record_alone(erlang(3)), tmp_path / "trace.h5")
+    np.save(tmp_path / "rewards.npy", [[0, 2, 0, 2, 0], [0, 1, 1, 1, 0]])
+    arguments = (tmp_path / "trace.h5", "--theta", "1,0.5", "--rewards", tmp_path / "rewards.npy")
+    assert run(*arguments, "--pdf", "1,4", "--quantile", "0.5", "--format", "json") == 0
+    captured = capfd.readouterr()
+    assert "inversion: there are rewards of 0" in captured.err
+    printed = json.loads(captured.out)
+    laws = [gamma(2, scale=2 / 1.5), gamma(3, scale=1 / 1.5)]
+    for reward, law in enumerate(laws):
+        np.testing.assert_allclose(printed["pdf"][0][reward], law.pdf([1, 4]), rtol=1e-8)
+        np.testing.assert_allclose(printed["quantile"][0][reward], law.ppf([0.5]), rtol=1e-8)
+    assert printed["units"]["pdf"] == "1/reward"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pdf", "0,1", "--method", "inversion"], "inversion has no density at 0"),
+        (["--pdf", "1", "--rewards", "{}/zero.npy", "--method", "uniformisation"], "above 0"),
+        (["--cdf", "1", "--rewards", "{}/negative.npy"], "expected rewards of at least 0, got -1"),
+        (["--cdf", "-1"], "expected times of at least 0, got -1.0"),
+        (["--quantile", "0.5,1"], "expected probabilities between 0 and 1, got 1.0"),
+        (["--pdf", "1", "--theta", "1,-3"], "row of theta=1"),
+        (["--quantile", "0.5", "--theta", "1,-3"], "row of theta=1"),
+    ],
+)
+def test_functions_that_cannot_be_computed_say_why(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    save_trace(record_alone(erlang(3)), tmp_path / "trace.h5")
+    np.save(tmp_path / "zero.npy", [0, 1, 0, 1, 0])
+    np.save(tmp_path / "negative.npy", [[0, 9, 9, 9, 0], [0, 1, -1, 1, 0]])
+    filled = [text.format(tmp_path) for text in arguments]
+    assert run(tmp_path / "trace.h5", "--theta", "1,0.5", *filled) == 1
+    printed = capfd.readouterr()
+    assert message in printed.err
+    assert "Traceback" not in printed.err
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"), [(".png", []), (".svg", ["--rewards", "{}/rewards.npy"])]
+)
+def test_plots_show_densities_or_means(tmp_path: Path, suffix: str, options: list[str]) -> None:
+    save_trace(record_alone(erlang(3)), tmp_path / "trace.h5")
+    np.save(tmp_path / "rewards.npy", [[0, 1, 0, 0, 0], [0, 0, 1, 1, 0]])
+    theta = ("--theta", "1,0.5", "--theta", "2,1", "-o", tmp_path / "out.csv")
+    path = tmp_path / f"plot{suffix}"
+    filled = [text.format(tmp_path) for text in options]
+    assert run(tmp_path / "trace.h5", *theta, *filled, "--plot", path) == 0
+    begin = {".png": b"\x89PNG", ".svg": b"<?xml"}[suffix]
+    assert path.read_bytes().startswith(begin)
+    assert path.stat().st_size > 5000
+
+
+def test_a_plot_of_many_theta_is_refused(
+    trace_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "theta.npy", np.ones((9, 2)))
+    arguments = ("--theta-file", tmp_path / "theta.npy", "--plot", tmp_path / "plot.png")
+    assert run(trace_file, *arguments) == 1
+    assert "expected at most 8 theta, got 9" in capfd.readouterr().err
+
+
+def test_a_missing_matplotlib_is_named_with_the_cure(
+    trace_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run(trace_file, "--theta", "1,1", "--plot", tmp_path / "plot.png") == 1
+    assert "pip install 'phasic_mpi[plot]'" in capfd.readouterr().err
+
+
 def test_more_values_than_parameters_have_the_same_gradient(
     tmp_path: Path, trace_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,7 +350,10 @@ def test_results_do_not_depend_on_the_memory_that_is_given(
         (["--theta", "1,1", "--theta", "1,-1"], "expected a finite weight of at least 0 on edge"),
         (["--theta", "1,1", "--theta", "1,-1"], "row of theta=1"),
         (["--theta", "0,1"], "absorption cannot be reached"),
-        (["--theta", "1e-200,1", "--moments", "2"], "they overflow"),
+        (
+            ["--theta", "1e-200,1", "--moments", "2"],
+            "for moment_2 [time^2], although every weight is legal",
+        ),
         (["--theta", "1,1", "--rewards", "{}/words.txt"], "could not convert string 'one'"),
         (["--theta", "1,1", "--rewards", "{}/two.txt"], "expected shape (20,), got (2,)"),
         (["--theta", "1,1", "--covariance"], "expected several rewards"),

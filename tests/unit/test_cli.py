@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from phasic_mpi import cli, log
 from phasic_mpi.graph_io import load_graph, save_graph
 from phasic_mpi.models import MODELS, build_model
+from phasic_mpi.results import moment_results, to_hdf5
 from phasic_mpi.store import TraceStore
 from phasic_mpi.trace_io import save_trace
 from tests.block_traces import plain_trace, random_block
@@ -92,6 +94,18 @@ def test_info_tells_the_facts_of_a_trace(
     assert facts["operations_per_mean"] == sum(1 for _ in TRACE.operations())
     assert run("info", trace_file) == 0
     assert "Component sizes" in capsys.readouterr().out
+
+
+def test_info_tells_the_facts_of_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = moment_results(np.ones((7, 2)), np.ones((7, 3)))
+    (tmp_path / "out.h5").write_bytes(to_hdf5(found))
+    assert run("info", tmp_path / "out.h5", "--format", "json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["kind"], facts["n_theta"], facts["quantities"]) == ("results", 7, ["moments"])
+    assert run("info", tmp_path / "out.h5") == 0
+    assert "moments" in capsys.readouterr().out
 
 
 def cache_with(directory: Path, sizes: list[int]) -> Path:

@@ -7,14 +7,12 @@ committed. Under a launcher all ranks end with the same one, and rank 0 speaks f
 from __future__ import annotations
 
 import argparse
-import math
-import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from phasic_mpi import __version__, config, log, quantities
+from phasic_mpi import __version__, arguments, config, log, quantities
 from phasic_mpi.errors import PhasicMpiError, RunStoppedError
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 75
@@ -137,7 +135,7 @@ def _add_format(command: argparse.ArgumentParser, *choices: str) -> None:
 def _add_theta(command: Any, purpose: str) -> None:
     command.add_argument(
         "--theta",
-        type=_numbers,
+        type=arguments.numbers,
         action="append",
         metavar="T1,T2,...",
         help=f"{purpose}, one number per parameter, separated by commas; may be repeated; left out "
@@ -148,7 +146,7 @@ def _add_theta(command: Any, purpose: str) -> None:
 def _add_moments(command: Any) -> None:
     command.add_argument(
         "--moments",
-        type=_positive,
+        type=arguments.positive,
         metavar="K",
         help="compute the raw moments E[Y^1] to E[Y^K] (default: 1, if nothing else is computed)",
     )
@@ -187,13 +185,13 @@ def _add_run(commands: Any) -> None:
     )
     run.add_argument(
         "--devices",
-        type=_positive,
+        type=arguments.positive,
         metavar="N",
         help="CPU devices that JAX shows in each rank (default: as many as it has, usually 1)",
     )
     run.add_argument(
         "--min-size",
-        type=_positive,
+        type=arguments.positive,
         default=50,
         metavar="N",
         help="components of fewer vertices share work units (default: 50)",
@@ -235,7 +233,7 @@ def _add_evaluate(commands: Any) -> None:
     _add_outputs(evaluate)
     evaluate.add_argument(
         "--memory",
-        type=_bytes,
+        type=arguments.number_of_bytes,
         metavar="BYTES",
         help="memory that each rank may use for theta in flight, such as 500M or 4G (default: 1G)",
     )
@@ -252,7 +250,7 @@ def _add_quantities(evaluate: argparse.ArgumentParser) -> None:
     ):
         asked.add_argument(
             f"--{name}",
-            type=_points,
+            type=arguments.points,
             metavar=points,
             help=f"compute the {what} at these points; START:STOP:COUNT stands for so many, evenly "
             "spaced",
@@ -307,7 +305,7 @@ def _add_model(commands: Any) -> None:
     )
     model.add_argument(
         "--set",
-        type=_setting,
+        type=arguments.setting,
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -342,7 +340,7 @@ def _add_cache(commands: Any) -> None:
     cache.add_argument("target", type=Path, nargs="?", metavar="TARGET", help="of 'copy'")
     cache.add_argument(
         "--older-than",
-        type=_days,
+        type=arguments.days,
         metavar="DAYS",
         help="prune also what was written more than so many days ago; 0 removes everything",
     )
@@ -356,61 +354,3 @@ def _add_doctor(commands: Any) -> None:
         "check whether this machine, MPI and launcher are fit to run, alone or under mpirun",
     )
     _add_format(doctor, "table", "json")
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = [math.nan]
-    if not all(map(math.isfinite, numbers)):
-        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text!r}")
-    return numbers
-
-
-def _points(text: str) -> tuple[float, ...]:
-    """Numbers separated by commas, each of which may be a range ``START:STOP:COUNT``."""
-    points: list[float] = []
-    for part in text.split(","):
-        if ":" not in part:
-            points += _numbers(part)
-            continue
-        bounds, _, count = part.rpartition(":")
-        start, colon, stop = bounds.partition(":")
-        if not colon or not count.isdecimal() or int(count) < 2:
-            raise argparse.ArgumentTypeError(
-                f"expected numbers or ranges START:STOP:COUNT of at least 2 points, got {part!r}"
-            )
-        (first,), (last,) = _numbers(start), _numbers(stop)
-        steps = int(count) - 1
-        points += [first + (last - first) * step / steps for step in range(steps + 1)]
-    return tuple(points)
-
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+)([KMGT]?)", text)
-    if match is None or int(match[1]) == 0:
-        raise argparse.ArgumentTypeError(
-            f"expected a number of bytes such as 500000000, 500M or 4G, got {text!r}"
-        )
-    return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
-    return int(text)
-
-
-def _days(text: str) -> float:
-    (days, *more) = _numbers(text)
-    if more or days < 0:
-        raise argparse.ArgumentTypeError(f"expected a number of days, got {text!r}")
-    return days
-
-
-def _setting(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
-    return name, value

@@ -130,7 +130,7 @@ def _numbers(path: Path, line: int, cells: list[str], n_expected: int) -> list[f
     if len(cells) != n_expected:
         _refuse(
             path,
-            f"line {line}: expected {n_expected} numbers, one for each parameter, "
+            f"line {line}: expected one number for each parameter, {n_expected} in all, "
             f"got {len(cells)}: {','.join(cells)}",
         )
     numbers = []

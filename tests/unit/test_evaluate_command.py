@@ -345,7 +345,10 @@ def test_results_do_not_depend_on_the_memory_that_is_given(
         (["--theta", "1"], "expected theta of shape (n_theta, 2), got (1, 1)"),
         ([], "expected theta of shape (n_theta, 2), got (1, 0)"),
         (["--theta", "1,1", "--theta", "1"], "equally many numbers"),
-        (["--theta-file", "{}/ragged.csv"], "line 3: expected 2 numbers, one for each parameter"),
+        (
+            ["--theta-file", "{}/ragged.csv"],
+            "line 3: expected one number for each parameter, 2 in all",
+        ),
         (["--theta-file", "{}/missing.csv"], "No such file"),
         (["--theta", "1,1", "--theta", "1,-1"], "expected a finite weight of at least 0 on edge"),
         (["--theta", "1,1", "--theta", "1,-1"], "row of theta=1"),

@@ -44,13 +44,13 @@ def test_a_csv_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1,2\n3\n", "line 2: expected 2 numbers, one for each parameter, got 1: 3"),
-        ("1,2,3\n", "line 1: expected 2 numbers, one for each parameter, got 3: 1,2,3"),
+        ("1,2\n3\n", "line 2: expected one number for each parameter, 2 in all, got 1: 3"),
+        ("1,2,3\n", "line 1: expected one number for each parameter, 2 in all, got 3: 1,2,3"),
         ("a,b\n1,2\n3,x\n", "line 3, column 2: expected a number, got 'x'"),
         ("1,b\n", "line 1, column 2: expected a number, got 'b'"),
         ("a,b\nc,d\n", "line 2, column 1: expected a number, got 'c'"),
         ("1,2\nnan,2\n", "line 2, column 1: expected a finite number, got 'nan'"),
-        ("1 2\n3 4\n", "line 2: expected 2 numbers, one for each parameter, got 1: 3 4"),
+        ("1 2\n3 4\n", "line 2: expected one number for each parameter, 2 in all, got 1: 3 4"),
         ("a,b\n", "expected at least one row of numbers, got none"),
         ("", "expected at least one row of numbers, got none"),
     ],

@@ -3,6 +3,7 @@
 All functions work under ``jit``, ``grad``, ``jacfwd``, ``jacrev``, ``hessian`` and ``vmap``.
 """
 
+from phasic_mpi.replay.discrete import discrete_cdf, discrete_moments, discrete_pmf
 from phasic_mpi.replay.distributions import (
     cdf,
     hazard,
@@ -28,6 +29,9 @@ __all__ = [
     "cdf",
     "choose_method",
     "covariance",
+    "discrete_cdf",
+    "discrete_moments",
+    "discrete_pmf",
     "expected_rewards",
     "expected_visits",
     "hazard",

@@ -1,6 +1,7 @@
 """Replay in JAX: pure functions of a program and theta. Importing this package imports JAX.
 
-All functions work under ``jit``, ``grad``, ``jacfwd``, ``jacrev``, ``hessian`` and ``vmap``.
+All functions work under ``jit`` and ``vmap``; all but those that draw samples under ``grad``,
+``jacfwd``, ``jacrev`` and ``hessian``.
 """
 
 from phasic_mpi.replay.discrete import discrete_cdf, discrete_moments, discrete_pmf
@@ -22,9 +23,11 @@ from phasic_mpi.replay.moments import (
     moments,
 )
 from phasic_mpi.replay.program import Program, initial_distribution, load_program
+from phasic_mpi.replay.sampling import Paths, sample_paths, sample_times
 
 __all__ = [
     "Method",
+    "Paths",
     "Program",
     "cdf",
     "choose_method",
@@ -42,6 +45,8 @@ __all__ = [
     "pdf",
     "quantile",
     "quantile_bound",
+    "sample_paths",
+    "sample_times",
     "state_probabilities",
     "survival",
 ]

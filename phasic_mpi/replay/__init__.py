@@ -14,6 +14,12 @@ from phasic_mpi.replay.distributions import (
     state_probabilities,
     survival,
 )
+from phasic_mpi.replay.likelihood import (
+    class_means,
+    class_probabilities,
+    log_likelihood_counts,
+    log_likelihood_poisson_counts,
+)
 from phasic_mpi.replay.method import Method, choose_method
 from phasic_mpi.replay.moments import (
     covariance,
@@ -31,6 +37,8 @@ __all__ = [
     "Program",
     "cdf",
     "choose_method",
+    "class_means",
+    "class_probabilities",
     "covariance",
     "discrete_cdf",
     "discrete_moments",
@@ -41,6 +49,8 @@ __all__ = [
     "initial_distribution",
     "laplace_transform",
     "load_program",
+    "log_likelihood_counts",
+    "log_likelihood_poisson_counts",
     "moments",
     "pdf",
     "quantile",

@@ -1,8 +1,10 @@
 """Replay in JAX: pure functions of a program and theta. Importing this package imports JAX.
 
-All functions work under ``jit``, ``grad``, ``jacfwd``, ``jacrev``, ``hessian`` and ``vmap``.
+All functions work under ``jit`` and ``vmap``; all but those that draw samples under ``grad``,
+``jacfwd``, ``jacrev`` and ``hessian``.
 """
 
+from phasic_mpi.replay.discrete import discrete_cdf, discrete_moments, discrete_pmf
 from phasic_mpi.replay.distributions import (
     cdf,
     hazard,
@@ -11,6 +13,12 @@ from phasic_mpi.replay.distributions import (
     quantile_bound,
     state_probabilities,
     survival,
+)
+from phasic_mpi.replay.likelihood import (
+    class_means,
+    class_probabilities,
+    log_likelihood_counts,
+    log_likelihood_poisson_counts,
 )
 from phasic_mpi.replay.method import Method, choose_method
 from phasic_mpi.replay.moments import (
@@ -21,23 +29,34 @@ from phasic_mpi.replay.moments import (
     moments,
 )
 from phasic_mpi.replay.program import Program, initial_distribution, load_program
+from phasic_mpi.replay.sampling import Paths, sample_paths, sample_times
 
 __all__ = [
     "Method",
+    "Paths",
     "Program",
     "cdf",
     "choose_method",
+    "class_means",
+    "class_probabilities",
     "covariance",
+    "discrete_cdf",
+    "discrete_moments",
+    "discrete_pmf",
     "expected_rewards",
     "expected_visits",
     "hazard",
     "initial_distribution",
     "laplace_transform",
     "load_program",
+    "log_likelihood_counts",
+    "log_likelihood_poisson_counts",
     "moments",
     "pdf",
     "quantile",
     "quantile_bound",
+    "sample_paths",
+    "sample_times",
     "state_probabilities",
     "survival",
 ]

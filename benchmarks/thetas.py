@@ -4,7 +4,8 @@
 
 Both are functions of theta in the same process and take turns. "one" updates the weights and
 computes the mean; "moments" are the first two under ``vmap``; "gradient" is that of the mean, which
-phasic takes by central differences. Medians, compilation excluded. Needs ``requirements-peers.txt``.
+phasic takes by central differences. Medians, without compilation. Needs
+``requirements-peers.txt``.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from phasic_mpi.replay.likelihood import (
     class_probabilities,
     log_likelihood_counts,
     log_likelihood_poisson_counts,
+    log_likelihood_times,
 )
 from phasic_mpi.replay.method import Method, choose_method
 from phasic_mpi.replay.moments import (
@@ -51,6 +52,7 @@ __all__ = [
     "load_program",
     "log_likelihood_counts",
     "log_likelihood_poisson_counts",
+    "log_likelihood_times",
     "moments",
     "pdf",
     "quantile",

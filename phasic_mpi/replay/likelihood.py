@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,45 @@ from jax.scipy.special import gammaln
 
 from phasic_mpi.errors import EvaluationError
 from phasic_mpi.evaluate import require_reward_per_vertex
+from phasic_mpi.replay.distributions import cdf, pdf
 from phasic_mpi.replay.moments import expected_visits
 from phasic_mpi.replay.program import Program, require_float64
+
+
+def log_likelihood_times(
+    program: Program,
+    theta: jax.Array,
+    times: jax.Array,
+    *,
+    rewards: jax.Array | None = None,
+    method: str = "auto",
+    n_terms: int | None = None,
+) -> jax.Array:
+    """Log-likelihood of independent times to absorption, or of rewards until then.
+
+    ``sum_i log f(t_i)``; a time of exactly 0 counts with the probability of the atom there.
+
+    Args:
+        program: See :func:`load_program`.
+        theta: ``float64[n_parameters]``.
+        times: ``float64[n_times]``, or rewards if those are given.
+        rewards: As in :func:`pdf`.
+        method: As in :func:`pdf`. In the tails only uniformisation has a relative precision.
+        n_terms: As in :func:`pdf`.
+
+    Returns:
+        ``float64[]``; minus infinity where a time is impossible, NaN as in :func:`pdf`.
+
+    Raises:
+        ConfigError: As in :func:`pdf`.
+        EvaluationError: As in :func:`pdf`.
+    """
+    how: dict[str, Any] = {"rewards": rewards, "method": method, "n_terms": n_terms}
+    times = jnp.asarray(times, dtype=jnp.float64)
+    positive = jnp.where(times == 0, 1.0, times)
+    density = pdf(program, theta, positive, **how)
+    atom = cdf(program, theta, jnp.zeros(()), **how)
+    return jnp.log(jnp.where(times == 0, atom, density)).sum()
 
 
 def class_means(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.Array:

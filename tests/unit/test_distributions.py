@@ -386,11 +386,11 @@ def test_enough_terms_leave_out_less_than_the_tail() -> None:
 def test_what_cannot_be_computed_is_refused() -> None:
     program = replay.load_program(record_alone(build_model("kingman", n=4)))
     theta, zero = jnp.ones(1), jnp.zeros(5).at[2].set(1.0)
-    with pytest.raises(ConfigError, match="expected a method of auto, .* got 'fourier'"):
+    with pytest.raises(ConfigError, match=r"expected a method of auto, .* got 'fourier'"):
         replay.pdf(program, theta, 1.0, method="fourier")
     with pytest.raises(ConfigError, match="n_terms of at least 1, got 0"):
         replay.pdf(program, theta, 1.0, n_terms=0)
-    with pytest.raises(ConfigError, match="do not depend on traced arrays, got method='auto'"):
+    with pytest.raises(ConfigError, match=r"do not depend on traced arrays, got method=.auto."):
         jax.grad(lambda t: replay.pdf(program, t, 1.0))(theta)
     with pytest.raises(ConfigError, match="got method='uniformisation' and n_terms=None"):
         jax.jit(lambda t: replay.cdf(program, t, 1.0, method="uniformisation"))(theta)
@@ -400,5 +400,5 @@ def test_what_cannot_be_computed_is_refused() -> None:
         replay.cdf(program, theta, 1.0, rewards=-zero, method="inversion")
     with pytest.raises(EvaluationError, match="expected finite rates"):
         replay.cdf(program, -theta, 1.0)
-    with pytest.raises(EvaluationError, match="probabilities from 0 to 1, got 1.5"):
+    with pytest.raises(EvaluationError, match=r"probabilities from 0 to 1, got 1\.5"):
         replay.quantile(program, theta, [0.5, 1.5])

@@ -299,3 +299,47 @@ def test_counts_and_rewards_that_do_not_fit_are_refused() -> None:
         replay.class_probabilities(program, np.ones(3), np.ones((3, 5)))
     with pytest.raises(ConfigError, match="single precision"):
         replay.log_likelihood_counts(program, np.ones(3), np.ones(3), np.ones((3, 5)))
+
+
+TIMES = np.array([0.0, 0.2, 0.7, 1.9])
+
+
+@pytest.mark.parametrize("method", ["uniformisation", "inversion"])
+def test_times_are_as_likely_as_under_the_closed_form_with_an_atom_at_zero(method) -> None:
+    graph = PhaseTypeGraph.from_arrays(
+        n_vertices=3,
+        param_source=[1],
+        param_target=[2],
+        param_coefficient=[[1.0]],
+        start_target=[1],
+        start_weight=[0.75],
+    )
+    program = replay.load_program(record_alone(graph))
+    rate = jnp.array([1.3])
+    how = replay.choose_method(program, rate, TIMES.max(), method=method)._asdict()
+
+    def log_likelihood(rate: jax.Array) -> jax.Array:
+        return replay.log_likelihood_times(program, rate, TIMES, **how)
+
+    expected = math.log(0.25) + np.log(0.75 * 1.3 * np.exp(-1.3 * TIMES[1:])).sum()
+    np.testing.assert_allclose(log_likelihood(rate), expected, rtol=1e-11)
+    slope = jax.jit(jax.grad(log_likelihood))(rate)
+    np.testing.assert_allclose(slope, 3 / 1.3 - TIMES.sum(), rtol=1e-10)
+    curvature = jax.hessian(log_likelihood)(rate)
+    np.testing.assert_allclose(curvature, -3 / 1.3**2, rtol=1e-9)
+
+
+def test_rewards_are_as_likely_as_times_of_a_process_that_is_slower_by_them() -> None:
+    program, theta = serial()
+    rewards = jnp.array([0.0, 2.0, 0.5, 4.0, 0.0])
+    slower = theta / rewards[1:-1]
+    np.testing.assert_allclose(
+        replay.log_likelihood_times(program, theta, TIMES[1:], rewards=rewards),
+        replay.log_likelihood_times(program, slower, TIMES[1:]),
+        rtol=1e-13,
+    )
+
+
+def test_an_impossible_time_has_the_log_likelihood_minus_infinity() -> None:
+    program, theta = serial()
+    assert replay.log_likelihood_times(program, theta, np.array([1.0, -1.0])) == -np.inf

@@ -330,8 +330,8 @@ def test_times_are_as_likely_as_under_the_closed_form_with_an_atom_at_zero(metho
 
 
 def test_rewards_are_as_likely_as_times_of_a_process_that_is_slower_by_them() -> None:
-    program, theta = serial()
-    rewards = jnp.array([0.0, 2.0, 0.5, 4.0, 0.0])
+    program, _ = serial()
+    theta, rewards = jnp.array([1.0, 0.7, 2.0]), jnp.array([0.0, 2.0, 0.5, 4.0, 0.0])
     slower = theta / rewards[1:-1]
     np.testing.assert_allclose(
         replay.log_likelihood_times(program, theta, TIMES[1:], rewards=rewards),
@@ -341,5 +341,6 @@ def test_rewards_are_as_likely_as_times_of_a_process_that_is_slower_by_them() ->
 
 
 def test_an_impossible_time_has_the_log_likelihood_minus_infinity() -> None:
-    program, theta = serial()
+    program, _ = serial()
+    theta = jnp.array([1.0, 0.7, 2.0])
     assert replay.log_likelihood_times(program, theta, np.array([1.0, -1.0])) == -np.inf

@@ -23,9 +23,11 @@ from phasic_mpi.replay.likelihood import (
 )
 from phasic_mpi.replay.method import Method, choose_method
 from phasic_mpi.replay.moments import (
+    correlation,
     covariance,
     expected_rewards,
     expected_visits,
+    joint_moment,
     laplace_transform,
     moments,
 )
@@ -40,6 +42,7 @@ __all__ = [
     "choose_method",
     "class_means",
     "class_probabilities",
+    "correlation",
     "covariance",
     "discrete_cdf",
     "discrete_moments",
@@ -48,6 +51,7 @@ __all__ = [
     "expected_visits",
     "hazard",
     "initial_distribution",
+    "joint_moment",
     "laplace_transform",
     "load_program",
     "log_likelihood_counts",

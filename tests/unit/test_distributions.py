@@ -78,11 +78,23 @@ class Dense:
         return self.known[time]
 
 
-@pytest.fixture(params=MODELS, scope="module")
-def case(request: pytest.FixtureRequest) -> tuple[replay.Program, list[float], Dense]:
-    build, theta = MODELS[request.param]
+Case = tuple[replay.Program, list[float], Dense]
+
+
+def load(name: str) -> Case:
+    build, theta = MODELS[name]
     graph = build()
     return replay.load_program(record_alone(graph)), theta, Dense(graph, theta)
+
+
+@pytest.fixture(params=MODELS, scope="module")
+def case(request: pytest.FixtureRequest) -> Case:
+    return load(request.param)
+
+
+@pytest.fixture(scope="module")
+def islands() -> Case:
+    return load("structured-coalescent")
 
 
 def of(program: replay.Program, name: str, theta: list[float], times: np.ndarray, **how):
@@ -205,9 +217,10 @@ def test_too_few_terms_of_uniformisation_give_nan_at_late_times_only() -> None:
     assert np.isnan(late)
 
 
-def test_rewards_scale_the_time_at_each_vertex(case) -> None:
-    program, theta, _ = case
-    graph = next(build() for build, own in MODELS.values() if own is theta)
+def test_rewards_scale_the_time_at_each_vertex() -> None:
+    build, theta = MODELS["tandem-queue"]
+    graph = build()
+    program = replay.load_program(record_alone(graph))
     rewards = np.random.default_rng(2).uniform(0.2, 3, graph.n_vertices)
     dense = Dense(graph, theta, rewards)
     times = np.array([0.1, 1.0, 3.0]) * dense.mean
@@ -333,8 +346,8 @@ def test_hessians_of_the_log_density_are_central_differences_of_its_gradient(met
 
 
 @pytest.mark.parametrize("method", ["uniformisation", "inversion"])
-def test_quantiles_are_differentiated_through_the_distribution_function(case, method) -> None:
-    program, theta, dense = case
+def test_quantiles_are_differentiated_through_the_distribution_function(islands, method) -> None:
+    program, theta, dense = islands
     how = replay.choose_method(program, jnp.array(theta), 3 * dense.mean, method=method)._asdict()
     value = replay.quantile(program, jnp.array(theta), 0.3, **how)
     slope = jax.jacfwd(lambda t: replay.cdf(program, t, value, **how))(jnp.array(theta))
@@ -346,8 +359,8 @@ def test_quantiles_are_differentiated_through_the_distribution_function(case, me
 
 
 @pytest.mark.parametrize("method", ["uniformisation", "inversion"])
-def test_rows_of_theta_under_vmap_are_what_each_is_alone(case, method) -> None:
-    program, theta, dense = case
+def test_rows_of_theta_under_vmap_are_what_each_is_alone(islands, method) -> None:
+    program, theta, dense = islands
     rows = jnp.array(theta) * jnp.array([[1.0], [1.1], [0.8]])
     times = jnp.array([0.2, 2.0]) * dense.mean
     how = replay.choose_method(program, rows, times, method=method)._asdict()
@@ -357,8 +370,8 @@ def test_rows_of_theta_under_vmap_are_what_each_is_alone(case, method) -> None:
 
 
 @pytest.mark.parametrize("method", ["uniformisation", "inversion"])
-def test_negative_rates_give_nan(case, method) -> None:
-    program, theta, _ = case
+def test_negative_rates_give_nan(islands, method) -> None:
+    program, theta, _ = islands
     rows = jnp.array([theta, [-x for x in theta]])
     how = {"method": method, "n_terms": 200}
     values = jax.vmap(lambda t: replay.cdf(program, t, jnp.ones(1), **how))(rows)

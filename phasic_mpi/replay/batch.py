@@ -16,7 +16,7 @@ from phasic_mpi.errors import EnvironmentMismatchError
 from phasic_mpi.quantities import GRADIENT_SUFFIX, Request
 from phasic_mpi.replay.distributions import cdf, pdf, quantile, quantile_bound, survival
 from phasic_mpi.replay.inversion import N_TERMS
-from phasic_mpi.replay.moments import covariance, moments
+from phasic_mpi.replay.moments import correlation, covariance, moments
 from phasic_mpi.replay.program import Program, edge_weights, reward_by_position
 from phasic_mpi.replay.uniformisation import uniform_rate
 
@@ -196,10 +196,7 @@ def _values(
         return of_one(rewards)
     found = jax.vmap(of_one)(rewards)
     if request.covariance:
-        matrix = covariance(program, theta, rewards)
-        deviation = jnp.sqrt(jnp.diagonal(matrix))
-        found |= {
-            "covariance": matrix,
-            "correlation": matrix / jnp.outer(deviation, deviation),
-        }
+        # What the two share, XLA computes once.
+        found["covariance"] = covariance(program, theta, rewards)
+        found["correlation"] = correlation(program, theta, rewards)
     return found

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
+from phasic_mpi.errors import EvaluationError
 from phasic_mpi.evaluate import require_moments
 from phasic_mpi.replay.linear import solve, solve_transposed
 from phasic_mpi.replay.program import (
@@ -99,6 +103,57 @@ def covariance(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.Ar
     mixed = (visits * reward) @ waiting.T
     mean = waiting @ initial_distribution(program, theta)
     return mixed + mixed.T - jnp.outer(mean, mean)
+
+
+def correlation(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.Array:
+    """Correlation matrix of several rewards accumulated along one path.
+
+    Arguments and errors as in :func:`covariance`; NaN also in the row and column of a reward that
+    does not vary.
+    """
+    matrix = covariance(program, theta, rewards)
+    deviation = jnp.sqrt(jnp.diagonal(matrix))
+    return matrix / jnp.outer(deviation, deviation)
+
+
+def joint_moment(
+    program: Program, theta: jax.Array, rewards: jax.Array, orders: Sequence[int]
+) -> jax.Array:
+    """``E[prod_i Y_i^orders_i]`` of several rewards accumulated along one path.
+
+    Moments given the start solve ``M F(k) = sum_i k_i R_i F(k - e_i)``, ``F(0) = 1``: one solve for
+    each ``k`` up to ``orders`` (Bladt and Nielsen 2017, section 8).
+
+    Args:
+        program: See :func:`load_program`.
+        theta: ``float64[n_parameters]``.
+        rewards: ``float64[n_rewards, n_vertices]``.
+        orders: Power of each reward, at least 0; not all of them 0.
+
+    Returns:
+        ``float64[]``; NaN as in :func:`moments`.
+
+    Raises:
+        ConfigError: JAX computes in single precision.
+        EvaluationError: Theta or rewards of another shape, or orders that do not fit the rewards.
+    """
+    if len(orders) != len(rewards) or min(orders, default=0) < 0 or not any(orders):
+        raise EvaluationError(
+            "A joint moment cannot be computed",
+            problem=f"expected {len(rewards)} orders of at least 0, one of them above, got "
+            f"{list(orders)}",
+            resolution="give the power of each row of rewards",
+        )
+    reward = [reward_by_position(program, row) for row in rewards]
+    weight = edge_weights(program, theta)
+    given_start = {(0,) * len(orders): jnp.ones(program.n_transient)}
+    # Lexicographic order: what a moment is made of comes before it.
+    for index in itertools.product(*(range(order + 1) for order in orders)):
+        lower = [(i, k, (*index[:i], k - 1, *index[i + 1 :])) for i, k in enumerate(index) if k]
+        if lower:
+            rhs = sum(k * reward[i] * given_start[below] for i, k, below in lower)
+            (given_start[index],) = solve(program, weight, jnp.asarray(rhs)[jnp.newaxis])
+    return _sums(initial_distribution(program, theta) * given_start[tuple(orders)])
 
 
 def laplace_transform(

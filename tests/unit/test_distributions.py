@@ -78,11 +78,23 @@ class Dense:
         return self.known[time]
 
 
-@pytest.fixture(params=MODELS, scope="module")
-def case(request: pytest.FixtureRequest) -> tuple[replay.Program, list[float], Dense]:
-    build, theta = MODELS[request.param]
+Case = tuple[replay.Program, list[float], Dense]
+
+
+def load(name: str) -> Case:
+    build, theta = MODELS[name]
     graph = build()
     return replay.load_program(record_alone(graph)), theta, Dense(graph, theta)
+
+
+@pytest.fixture(params=MODELS, scope="module")
+def case(request: pytest.FixtureRequest) -> Case:
+    return load(request.param)
+
+
+@pytest.fixture(scope="module")
+def islands() -> Case:
+    return load("structured-coalescent")
 
 
 def of(program: replay.Program, name: str, theta: list[float], times: np.ndarray, **how):
@@ -205,9 +217,10 @@ def test_too_few_terms_of_uniformisation_give_nan_at_late_times_only() -> None:
     assert np.isnan(late)
 
 
-def test_rewards_scale_the_time_at_each_vertex(case) -> None:
-    program, theta, _ = case
-    graph = next(build() for build, own in MODELS.values() if own is theta)
+def test_rewards_scale_the_time_at_each_vertex() -> None:
+    build, theta = MODELS["tandem-queue"]
+    graph = build()
+    program = replay.load_program(record_alone(graph))
     rewards = np.random.default_rng(2).uniform(0.2, 3, graph.n_vertices)
     dense = Dense(graph, theta, rewards)
     times = np.array([0.1, 1.0, 3.0]) * dense.mean
@@ -333,8 +346,8 @@ def test_hessians_of_the_log_density_are_central_differences_of_its_gradient(met
 
 
 @pytest.mark.parametrize("method", ["uniformisation", "inversion"])
-def test_quantiles_are_differentiated_through_the_distribution_function(case, method) -> None:
-    program, theta, dense = case
+def test_quantiles_are_differentiated_through_the_distribution_function(islands, method) -> None:
+    program, theta, dense = islands
     how = replay.choose_method(program, jnp.array(theta), 3 * dense.mean, method=method)._asdict()
     value = replay.quantile(program, jnp.array(theta), 0.3, **how)
     slope = jax.jacfwd(lambda t: replay.cdf(program, t, value, **how))(jnp.array(theta))
@@ -346,8 +359,8 @@ def test_quantiles_are_differentiated_through_the_distribution_function(case, me
 
 
 @pytest.mark.parametrize("method", ["uniformisation", "inversion"])
-def test_rows_of_theta_under_vmap_are_what_each_is_alone(case, method) -> None:
-    program, theta, dense = case
+def test_rows_of_theta_under_vmap_are_what_each_is_alone(islands, method) -> None:
+    program, theta, dense = islands
     rows = jnp.array(theta) * jnp.array([[1.0], [1.1], [0.8]])
     times = jnp.array([0.2, 2.0]) * dense.mean
     how = replay.choose_method(program, rows, times, method=method)._asdict()
@@ -357,8 +370,8 @@ def test_rows_of_theta_under_vmap_are_what_each_is_alone(case, method) -> None:
 
 
 @pytest.mark.parametrize("method", ["uniformisation", "inversion"])
-def test_negative_rates_give_nan(case, method) -> None:
-    program, theta, _ = case
+def test_negative_rates_give_nan(islands, method) -> None:
+    program, theta, _ = islands
     rows = jnp.array([theta, [-x for x in theta]])
     how = {"method": method, "n_terms": 200}
     values = jax.vmap(lambda t: replay.cdf(program, t, jnp.ones(1), **how))(rows)
@@ -386,11 +399,11 @@ def test_enough_terms_leave_out_less_than_the_tail() -> None:
 def test_what_cannot_be_computed_is_refused() -> None:
     program = replay.load_program(record_alone(build_model("kingman", n=4)))
     theta, zero = jnp.ones(1), jnp.zeros(5).at[2].set(1.0)
-    with pytest.raises(ConfigError, match="expected a method of auto, .* got 'fourier'"):
+    with pytest.raises(ConfigError, match=r"expected a method of auto, .* got 'fourier'"):
         replay.pdf(program, theta, 1.0, method="fourier")
     with pytest.raises(ConfigError, match="n_terms of at least 1, got 0"):
         replay.pdf(program, theta, 1.0, n_terms=0)
-    with pytest.raises(ConfigError, match="do not depend on traced arrays, got method='auto'"):
+    with pytest.raises(ConfigError, match=r"do not depend on traced arrays, got method=.auto."):
         jax.grad(lambda t: replay.pdf(program, t, 1.0))(theta)
     with pytest.raises(ConfigError, match="got method='uniformisation' and n_terms=None"):
         jax.jit(lambda t: replay.cdf(program, t, 1.0, method="uniformisation"))(theta)
@@ -400,5 +413,5 @@ def test_what_cannot_be_computed_is_refused() -> None:
         replay.cdf(program, theta, 1.0, rewards=-zero, method="inversion")
     with pytest.raises(EvaluationError, match="expected finite rates"):
         replay.cdf(program, -theta, 1.0)
-    with pytest.raises(EvaluationError, match="probabilities from 0 to 1, got 1.5"):
+    with pytest.raises(EvaluationError, match=r"probabilities from 0 to 1, got 1\.5"):
         replay.quantile(program, theta, [0.5, 1.5])

@@ -79,6 +79,11 @@ def main() -> None:
     stages["from start to end"] = [median(r["seconds"] for r in column) for column in columns]
     for stage, seconds in stages.items():
         table.add_row(stage, *(f"{value:.3f}" for value in seconds))
+    cores = [
+        median(sum(r["compute_cpu_seconds"]) / sum(r["compute_seconds"]) for r in column)
+        for column in columns
+    ]
+    table.add_row("part of a core that each had", *(f"{part:.2f}" for part in cores))
     memory = [max(max(r["peak_rss_bytes"]) for r in column) / 2**20 for column in columns]
     table.add_row("most memory of a rank, MiB", *(f"{mib:.0f}" for mib in memory))
     console = Console(width=110)
@@ -89,12 +94,14 @@ def main() -> None:
         f"results are {'equal' if len(images) == 1 else 'DIFFERENT'}"
     )
     parallel = [sum(stages[stage][index] for stage in PARALLEL) for index in range(len(columns))]
+    cpu = [median(max(r["compute_cpu_seconds"]) for r in column) for column in columns]
+    whole = stages["from start to end"]
     for index, n in enumerate(options.ranks[1:], 1):
         share = options.ranks[0] / n
         console.print(
-            f"{n} ranks: efficiency {share * parallel[0] / parallel[index]:.2f} of computing, "
-            f"{share * stages['from start to end'][0] / stages['from start to end'][index]:.2f} "
-            "from start to end"
+            f"{n} ranks: efficiency {share * parallel[0] / parallel[index]:.2f} of computing "
+            f"({share * cpu[0] / cpu[index]:.2f} by CPU time, which others on the machine do not "
+            f"change), {share * whole[0] / whole[index]:.2f} from start to end"
         )
 
 

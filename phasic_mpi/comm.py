@@ -157,21 +157,33 @@ def share_bytes(comm: Comm, data: bytes | memoryview | NDArray[np.uint8]) -> mem
     buffer: NDArray[np.uint8] = np.empty(n_bytes, np.uint8)
     if comm.rank == 0:
         buffer = np.frombuffer(data, np.uint8)
-    for begin in range(0, n_bytes, _CHUNK_BYTES):
-        _wait(comm.mpi.Ibcast(buffer[begin : begin + _CHUNK_BYTES], root=0))
+    for request in _broadcasts(comm, buffer):
+        _wait(request)
     return buffer.data
+
+
+def _broadcasts(comm: Comm, buffer: NDArray[np.uint8]) -> list[Any]:
+    """Begins to send rank 0's buffer to all others, piece by piece."""
+    pieces = range(0, buffer.size, _CHUNK_BYTES)
+    return [comm.mpi.Ibcast(buffer[begin : begin + _CHUNK_BYTES], root=0) for begin in pieces]
 
 
 def share_arrays(comm: Comm, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Collective. Returns rank 0's arrays on every rank; other ranks pass none."""
     forms = {name: (array.dtype.str, list(array.shape)) for name, array in arrays.items()}
     forms = share(comm, forms, dict[str, tuple[str, list[int]]])
-    received = {}
-    for name, (dtype, shape) in forms.items():
-        data = (
-            np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8) if name in arrays else b""
-        )
-        received[name] = np.frombuffer(share_bytes(comm, data), dtype).reshape(shape)
+    received = {
+        name: np.ascontiguousarray(arrays[name]) if name in arrays else np.empty(shape, dtype)
+        for name, (dtype, shape) in forms.items()
+    }
+    # All at once: waiting for each by itself would add up the pauses of waiting.
+    requests = [
+        request
+        for array in received.values()
+        for request in _broadcasts(comm, array.reshape(-1).view(np.uint8))
+    ]
+    for request in requests:
+        _wait(request)
     return received
 
 

@@ -184,13 +184,12 @@ def _compute(
     first: int,
 ) -> NDArray[np.float64]:
     """Collective. Computes the rows of this rank; a failure on one ends it on all, at once."""
-    seconds = 0.0
+    seconds = [0.0, 0.0]
 
     def work() -> NDArray[np.float64]:
-        nonlocal seconds
-        begin = time.perf_counter()
+        begin, cpu_begin = time.perf_counter(), time.process_time()
         found = evaluator.compute(request, batch, theta, first)
-        seconds = time.perf_counter() - begin
+        seconds[:] = time.perf_counter() - begin, time.process_time() - cpu_begin
         return found
 
     found = mpi.run_failfast(
@@ -200,7 +199,9 @@ def _compute(
         cancel=evaluator.cancel,
         on_idle=lambda: job.hooks.on_progress("compute", evaluator.n_done, len(theta)),
     )
-    job.report.compute_seconds = mpi.collect(job.comm, seconds)
+    everyone = mpi.collect(job.comm, seconds)
+    job.report.compute_seconds = [wall for wall, _ in everyone]
+    job.report.compute_cpu_seconds = [cpu for _, cpu in everyone]
     return found
 
 

@@ -48,6 +48,8 @@ class EvaluationReport(Report):
         n_rows: Rows of theta in one call of XLA.
         call_bytes: Bytes that one such call takes.
         compute_seconds: Per rank, seconds spent computing.
+        compute_cpu_seconds: Per rank, seconds of all its threads in that time; fewer than
+            ``compute_seconds`` with one thread if something else uses its core.
         peak_rss_bytes: Per rank, largest resident memory so far.
     """
 
@@ -58,6 +60,7 @@ class EvaluationReport(Report):
     n_rows: int = 0
     call_bytes: int = 0
     compute_seconds: list[float] = field(default_factory=list)
+    compute_cpu_seconds: list[float] = field(default_factory=list)
     peak_rss_bytes: list[int] = field(default_factory=list)
 
 

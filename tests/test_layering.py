@@ -16,7 +16,7 @@ LAYER = re.compile(r" {4}(\d+) +(\S.*)")
 HOMES = {
     "mpi4py": {"comm"},
     "h5py": {"hdf5"},
-    "jax": {"ffi", "replay.linear", "replay.moments", "replay.program"},
+    "jax": {"ffi", "replay.linear", "replay.moments", "replay.program", "replay.xla"},
 }
 ENVIRONMENT_HOME = "config"
 ENVIRONMENT = {"environ", "environb", "getenv", "putenv", "unsetenv"}

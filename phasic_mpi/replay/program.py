@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from phasic_mpi import _core
 from phasic_mpi.errors import ConfigError, EnvironmentMismatchError, EvaluationError
+from phasic_mpi.replay.schedule import Schedule, build_schedule
 from phasic_mpi.trace import EliminationTrace
+
+BACKENDS = ("ffi", "xla")
 
 
 @jax.tree_util.register_dataclass
@@ -31,8 +34,11 @@ class Program:
         vertex: ``int32[n_transient]``, graph vertex at each position.
         start_constant: ``float64[n_transient]``, constant part of the initial distribution.
         start_coefficient: ``float64[n_transient, n_parameters]``.
+        schedule: Index arrays of the backend "xla", None for "ffi".
         n_vertices: Vertices of the graph.
-        plan: Pattern in the compiled core, kept alive by whoever holds the program.
+        backend: "ffi" or "xla", what factors and solves.
+        plan: Pattern in the compiled core for the backend "ffi", kept alive by whoever holds the
+            program; None for "xla".
     """
 
     constant: jax.Array
@@ -42,8 +48,10 @@ class Program:
     vertex: jax.Array
     start_constant: jax.Array
     start_coefficient: jax.Array
+    schedule: Schedule | None
     n_vertices: int = field(metadata={"static": True})
-    plan: _core.Plan = field(metadata={"static": True})
+    backend: str = field(metadata={"static": True})
+    plan: _core.Plan | None = field(metadata={"static": True})
 
     @property
     def n_transient(self) -> int:
@@ -56,21 +64,22 @@ class Program:
         return self.coefficient.shape[1]
 
 
-def load_program(trace: EliminationTrace) -> Program:
+def load_program(trace: EliminationTrace, backend: str = "ffi") -> Program:
     """Makes a trace ready for the functions of :mod:`phasic_mpi.replay`.
 
+    Args:
+        trace: The trace to replay.
+        backend: "ffi", compiled kernels that hold one block of one batch of eight theta at a time,
+            on CPUs; or "xla", operations of XLA alone, on JAX's default device: see
+            :mod:`phasic_mpi.replay.xla` for the memory that it takes.
+
     Raises:
-        ConfigError: JAX computes in single precision.
-        EnvironmentMismatchError: JAX's default device is no CPU.
+        ConfigError: Another backend, or JAX computes in single precision.
+        EnvironmentMismatchError: JAX's default device is no CPU, and the backend is "ffi".
         GraphError: The trace is not consistent.
     """
     require_float64()
-    if jax.default_backend() != "cpu":
-        raise EnvironmentMismatchError(
-            "A trace cannot be replayed on this device",
-            problem=f"expected JAX's default backend to be 'cpu', got '{jax.default_backend()}'",
-            resolution="set JAX_PLATFORMS=cpu before JAX is imported",
-        )
+    _require_backend(backend)
     slots, weight_of_edge = np.unique(trace.edge_slot, return_inverse=True)
     position = trace.position()
     target_position = position[trace.edge_target]
@@ -99,9 +108,29 @@ def load_program(trace: EliminationTrace) -> Program:
         start_coefficient=jnp.asarray(
             _add_at(start[n_start_constant:], trace.start_coefficient, trace.n_transient)
         ),
+        schedule=jax.tree.map(jnp.asarray, build_schedule(trace, slots))
+        if backend == "xla"
+        else None,
         n_vertices=trace.n_vertices,
-        plan=_core.Plan(trace.core(), slots),
+        backend=backend,
+        plan=_core.Plan(trace.core(), slots) if backend == "ffi" else None,
     )
+
+
+def _require_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise ConfigError(
+            "There is no such backend of replay",
+            problem=f"expected one of {', '.join(map(repr, BACKENDS))}, got {backend!r}",
+            resolution="leave the default on CPUs, ask for 'xla' on other devices",
+        )
+    if backend == "ffi" and jax.default_backend() != "cpu":
+        raise EnvironmentMismatchError(
+            "The compiled kernels cannot replay a trace on this device",
+            problem=f"expected JAX's default backend to be 'cpu', got '{jax.default_backend()}'",
+            resolution='ask for load_program(trace, backend="xla"), or set JAX_PLATFORMS=cpu '
+            "before JAX is imported",
+        )
 
 
 def _add_at(

@@ -8,13 +8,26 @@ writes ranges (:mod:`phasic_mpi.replay.waves`).
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from phasic_mpi.errors import GraphError
-from phasic_mpi.replay.waves import ONE, RECIPROCAL, Steps, Waves, levels, longest, ranges
+from phasic_mpi.replay.waves import (
+    ONE,
+    RECIPROCAL,
+    Products,
+    Steps,
+    Waves,
+    levels,
+    longest,
+    ranges,
+)
 from phasic_mpi.trace import EliminationTrace, Int32Array, Int64Array, pointers
+
+# So many products of the elimination are looked up at once.
+_AT_ONCE = 1 << 19
 
 
 class Sweep(NamedTuple):
@@ -88,13 +101,10 @@ class _Nodes(NamedTuple):
         _, *parts = np.split(np.arange(sum(sizes)), pointers(sizes)[1:-1])
         return cls(*parts)
 
-
-class _Products(NamedTuple):
-    """Products: the node that each is added to, and the nodes or slots of its two factors."""
-
-    node: Int64Array
-    left: Int64Array
-    right: Int64Array
+    @property
+    def size(self) -> int:
+        """Number of nodes."""
+        return 2 + sum(part.size for part in self)
 
 
 def build_schedule(trace: EliminationTrace, weight_slot: Int64Array) -> Schedule:
@@ -110,14 +120,12 @@ def build_schedule(trace: EliminationTrace, weight_slot: Int64Array) -> Schedule
     rows = _rows(trace)
     nodes = _Nodes.of(rows)
     products, wave, factor = _elimination(rows, nodes)
-    waves = Waves.of(wave, products.node, factor != ONE)
+    waves = Waves.of(wave, np.diff(products.ptr), factor != ONE)
     slot = waves.slot
     index = np.zeros(trace.n_slots, dtype=np.int64)
     index[weight_slot] = 2 + np.arange(weight_slot.size)
     steps = waves.steps(
-        products.node,
-        slot[products.left],
-        slot[products.right],
+        Products(products.ptr, slot[products.left], slot[products.right]),
         np.where(factor == RECIPROCAL, RECIPROCAL, slot[factor]),
     )
     origin = np.zeros(slot.size + longest(steps), dtype=np.int64)
@@ -163,55 +171,95 @@ def _rows(trace: EliminationTrace) -> _Rows:
     )
 
 
-def _elimination(rows: _Rows, nodes: _Nodes) -> tuple[_Products, Int64Array, Int64Array]:
+def _elimination(rows: _Rows, nodes: _Nodes) -> tuple[Products, Int64Array, Int64Array]:
     """Products of the elimination; wave of each node that is computed; factor of each node."""
     lower = rows.col < rows.row
     earlier, later = np.minimum(rows.row, rows.col), np.maximum(rows.row, rows.col)
     level = levels(rows.position.size, earlier, later)
     wave = np.concatenate([3 * level[earlier] + 2 * lower, 3 * level, 3 * level + 1])
     below, above = np.flatnonzero(lower), np.flatnonzero(~lower)
-    parts = (
-        _Products(nodes.leaving[rows.off_row], nodes.off, np.full(nodes.off.size, ONE)),
-        _updates(rows, nodes, below),
-        _Products(
-            nodes.leaving[rows.row[below]],
-            nodes.entry[below],
-            nodes.leaving[rows.col[below]],
-        ),
-        _Products(nodes.pivot, nodes.leaving, np.full(nodes.pivot.size, ONE)),
-        _Products(nodes.pivot[rows.row[above]], nodes.entry[above], np.full(above.size, ONE)),
-    )
-    products = _Products(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    factor = np.full(2 + nodes.off.size + wave.size, ONE)
+    factor = np.full(nodes.size, ONE)
     factor[nodes.entry[below]] = nodes.pivot[rows.col[below]]
     factor[nodes.pivot] = RECIPROCAL
+    updates = _updates(rows, nodes, below)
+    # Rates of leaving, then pivots.
+    sums = Products.of(
+        nodes.size,
+        np.concatenate(
+            [
+                nodes.leaving[rows.off_row],
+                nodes.leaving[rows.row[below]],
+                nodes.pivot,
+                nodes.pivot[rows.row[above]],
+            ]
+        ),
+        np.concatenate([nodes.off, nodes.entry[below], nodes.leaving, nodes.entry[above]]),
+        np.concatenate(
+            [
+                np.full(nodes.off.size, ONE),
+                nodes.leaving[rows.col[below]],
+                np.full(nodes.pivot.size + above.size, ONE),
+            ]
+        ),
+    )
+    # Entries come before the others among the nodes, and no node is in both.
+    products = Products(
+        updates.ptr + sums.ptr,
+        np.concatenate([updates.left, sums.left]),
+        np.concatenate([updates.right, sums.right]),
+    )
     return products, wave, factor
 
 
-def _updates(rows: _Rows, nodes: _Nodes, below: Int64Array) -> _Products:
+def _updates(rows: _Rows, nodes: _Nodes, below: Int64Array) -> Products:
     """``a_ij += l_ik u_kj`` for all i, k, j, without jumps from i back to i."""
     n = rows.position.size
     upper_ptr = rows.row_ptr[:-1] + np.bincount(rows.row[below], minlength=n)
-    pivot = rows.col[below]
+    n_products = np.zeros(n, dtype=np.int64)
+    np.add.at(n_products, rows.row[below], (rows.row_ptr[1:] - upper_ptr)[rows.col[below]])
+    # Some whole rows at a time: what they need stays in the cache.
+    done = pointers(n_products)
+    borders = np.unique(np.searchsorted(done[:-1], np.arange(0, done[-1] + _AT_ONCE, _AT_ONCE)))
+    counts = np.zeros(nodes.size, dtype=np.int64)
+    parts = [np.zeros((2, 0), dtype=np.int32)]
+    for begin, end in pairwise(borders):
+        entries = slice(rows.row_ptr[begin], rows.row_ptr[end])
+        some = below[slice(*np.searchsorted(below, [entries.start, entries.stop]))]
+        target, factors = _updates_of(rows, upper_ptr, entries, some)
+        counts[nodes.entry[entries]] = np.bincount(target, minlength=entries.stop - entries.start)
+        parts.append(nodes.entry[factors].astype(np.int32))
+    return Products(pointers(counts), *np.concatenate(parts, axis=1))
+
+
+def _updates_of(
+    rows: _Rows, upper_ptr: Int64Array, entries: slice, below: Int64Array
+) -> tuple[Int64Array, Int64Array]:
+    """Updates of the entries of some rows, ``below`` those of L: entry, counted from the first of
+    them, ascending; ``int64[2, n_updates]``, the entries of L and U whose product is added.
+    """
+    n, pivot = rows.position.size, rows.col[below]
     left = np.repeat(below, rows.row_ptr[pivot + 1] - upper_ptr[pivot])
     right = ranges(upper_ptr[pivot], rows.row_ptr[pivot + 1])
     kept = rows.row[left] != rows.col[right]
     left, right = left[kept], right[kept]
-    key = rows.row[left] * n + rows.col[right]
-    keys = rows.row * n + rows.col
-    target = np.searchsorted(keys, key)
-    if target.size and (target[-1] == keys.size or (keys[target] != key).any()):
+    key = rows.row[entries] * n + rows.col[entries]
+    wanted = rows.row[left] * n + rows.col[right]
+    target = np.searchsorted(key, wanted)
+    if target.size and (target.max() == key.size or (key[target] != wanted).any()):
         raise GraphError(
             "Trace cannot be replayed",
             problem="expected an entry wherever the elimination fills in, but the pattern of L and "
             "U lacks one",
-            context={"n_entries": keys.size},
+            context={"n_entries": rows.row.size},
             resolution="record the trace again; do not edit its arrays",
         )
-    return _Products(nodes.entry[target], nodes.entry[left], nodes.entry[right])
+    # A stable sort by target, several times as fast: numpy sorts plain integers in vectors.
+    bits = int(target.size).bit_length()
+    order = np.sort((target << bits) | np.arange(target.size)) & ((1 << bits) - 1)
+    return target[order], np.stack([left[order], right[order]])
 
 
-def _sweep(rows: _Rows, nodes: _Nodes, slot: Int64Array, *, transposed: bool) -> Sweep:
+def _sweep(rows: _Rows, nodes: _Nodes, slot: Int32Array, *, transposed: bool) -> Sweep:
     """Both substitutions: row i is unknown 1 + i of the one and 1 + n + i of the other."""
     n = rows.position.size
     first, second = 1 + np.arange(n), 1 + n + np.arange(n)
@@ -234,8 +282,10 @@ def _sweep(rows: _Rows, nodes: _Nodes, slot: Int64Array, *, transposed: bool) ->
     factor = np.full(1 + 2 * n, ONE)
     factor[first if transposed else second] = slot[nodes.pivot]
     level = levels(1 + 2 * n, right, node)
-    waves = Waves.of(level[1:], node, factor != ONE)
-    steps = waves.steps(node, slot[left], waves.slot[right], factor)
+    products = Products.of(1 + 2 * n, node, slot[left], right)
+    waves = Waves.of(level[1:], np.diff(products.ptr), factor != ONE)
+    products = products._replace(right=waves.slot[products.right])
+    steps = waves.steps(products, factor)
     origin = np.full(1 + 2 * n + longest(steps), n)
     origin[waves.slot[first]] = rows.position
     solution = np.empty(n, dtype=np.int64)

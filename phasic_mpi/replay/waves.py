@@ -15,6 +15,7 @@ from phasic_mpi.trace import Int32Array, Int64Array, pointers
 ZERO, ONE = 0, 1
 # Stands in the place of the slot of a factor: the node is the reciprocal of its sum.
 RECIPROCAL = -1
+_ZERO = np.int32(ZERO)
 
 _ROWS = (4, 16, 64, 256, 1024, 4096)
 _TERMS = (1, 4, 16, 64, 256)
@@ -74,87 +75,92 @@ def ranges(begin: Int64Array, end: Int64Array) -> Int64Array:
     return np.repeat(begin - ptr[:-1], end - begin) + np.arange(ptr[-1])
 
 
-@dataclass(frozen=True, eq=False)
-class Waves:
-    """Numbers to compute ("nodes") in order: wave by wave, in each those of most terms first.
+class Products(NamedTuple):
+    """Products that add up to numbers ("nodes"), a node's one after another in the order of adding.
 
     Attributes:
-        slot: ``int64[n_nodes]``, slot of each node; those that are given, not computed, come first.
-        order: ``int64[n_computed]``, the computed nodes by ascending slot.
-        wave_ptr: ``int64[n_waves + 1]``, where each wave begins in ``order``.
-        n_terms: ``int64[n_computed]``, by ascending slot.
-        effort: ``int64[n_computed]``, as ``n_terms``, but 1 for what is only scaled.
+        ptr: ``int64[n_nodes + 1]``, first product of each node.
+        left: ``int32[n_products]``, node or slot of the one factor.
+        right: ``int32[n_products]``, of the other.
     """
 
-    slot: Int64Array
+    ptr: Int64Array
+    left: Int32Array
+    right: Int32Array
+
+    @classmethod
+    def of(cls, n_nodes: int, node: Int64Array, left: Int64Array, right: Int64Array) -> Products:
+        """Groups products by their nodes."""
+        order = np.argsort(node, kind="stable")
+        ptr = pointers(np.bincount(node, minlength=n_nodes))
+        return cls(ptr, left[order].astype(np.int32), right[order].astype(np.int32))
+
+
+@dataclass(frozen=True, eq=False)
+class Waves:
+    """Nodes in the order of computation: wave by wave, in each those of most terms first.
+
+    Attributes:
+        slot: ``int32[n_nodes]``, slot of each node; those that are given, not computed, come first.
+        order: ``int64[n_computed]``, the computed nodes by ascending slot.
+        wave_ptr: ``int64[n_waves + 1]``, where each wave begins in ``order``.
+        effort: ``int64[n_computed]``, terms by ascending slot; 1 for what is only scaled.
+    """
+
+    slot: Int32Array
     order: Int64Array
     wave_ptr: Int64Array
-    n_terms: Int64Array
     effort: Int64Array
 
     @classmethod
-    def of(cls, wave: Int64Array, node: Int64Array, scaled: NDArray[np.bool_]) -> Waves:
+    def of(cls, wave: Int64Array, n_terms: Int64Array, scaled: NDArray[np.bool_]) -> Waves:
         """Orders nodes.
 
         Args:
             wave: ``int64[n_computed]``, wave of each of the last nodes.
-            node: ``int64[n_products]``, the node that each product belongs to.
+            n_terms: ``int64[n_nodes]``, products of each node.
             scaled: ``bool[n_nodes]``, whether more than a sum is asked of each node.
         """
-        n_given = scaled.size - wave.size
-        n_terms = np.bincount(node, minlength=scaled.size)[n_given:]
-        effort = np.maximum(n_terms, scaled[n_given:])
+        n_given = n_terms.size - wave.size
+        effort = np.maximum(n_terms, scaled)[n_given:]
         order = np.lexsort((-effort, wave))
-        slot = np.arange(scaled.size)
-        slot[n_given + order] = n_given + np.arange(order.size)
-        wave_ptr = pointers(np.bincount(wave))
-        return cls(slot, n_given + order, wave_ptr, n_terms[order], effort[order])
+        slot = np.arange(n_terms.size, dtype=np.int32)
+        slot[n_given + order] = slot[n_given:].copy()
+        return cls(slot, n_given + order, pointers(np.bincount(wave)), effort[order])
 
-    def steps(
-        self, node: Int64Array, left: Int64Array, right: Int64Array, factor: Int64Array
-    ) -> tuple[Steps, ...]:
+    def steps(self, products: Products, factor: Int64Array) -> tuple[Steps, ...]:
         """Steps that compute all nodes.
 
         Args:
-            node: ``int64[n_products]``, as above; a node's products are added up in this order.
-            left: ``int64[n_products]``, slot of the one factor.
-            right: ``int64[n_products]``, slot of the other.
+            products: Of all nodes, by slots.
             factor: ``int64[n_nodes]``, slot that each sum is multiplied by, ``ONE`` if by none, or
                 ``RECIPROCAL``.
         """
-        by_slot = _stable_order(self.slot[node])
-        parts = left[by_slot].astype(np.int32), right[by_slot].astype(np.int32)
-        term_ptr = pointers(self.n_terms)
-        return tuple(
-            self._packed(segment, term_ptr, *parts, factor[self.order])
-            for segment in _segments(self.effort, self.wave_ptr)
+        padded = Products(
+            products.ptr, np.append(products.left, _ZERO), np.append(products.right, _ZERO)
         )
+        segments = _segments(self.effort, self.wave_ptr)
+        return tuple(self._packed(segment, padded, factor) for segment in segments)
 
-    def _packed(
-        self,
-        segment: _Segment,
-        term_ptr: Int64Array,
-        left: Int32Array,
-        right: Int32Array,
-        factor: Int64Array,
-    ) -> Steps:
-        """Arrays of one segment; products and factors are given by ascending slot."""
+    def _packed(self, segment: _Segment, products: Products, factor: Int64Array) -> Steps:
+        """Arrays of one segment; the last product stands for none."""
         n_rows, n_terms = segment.n_rows, segment.n_terms
         row = segment.row[:, np.newaxis] + np.arange(n_rows)
         inside = np.arange(n_rows) < segment.filled[:, np.newaxis]
         row[~inside] = 0
-        term = term_ptr[row] + segment.chunk[:, np.newaxis] * n_terms
-        end = np.where(inside, term_ptr[row + 1], 0)
-        shape = (len(row), n_terms, n_rows)
-        columns = np.full(shape, ZERO, np.int32), np.full(shape, ZERO, np.int32)
+        node = self.order[row]
+        term = products.ptr[node] + segment.chunk[:, np.newaxis] * n_terms
+        end = np.where(inside, products.ptr[node + 1], 0)
+        left = np.empty((len(row), n_terms, n_rows), dtype=np.int32)
+        right = np.empty_like(left)
         for index in range(n_terms):
-            kept = term + index < end
-            for column, source in zip(columns, (left, right), strict=True):
-                column[:, index][kept] = source[(term + index)[kept]]
+            found = np.where(term + index < end, term + index, products.left.size - 1)
+            left[:, index] = products.left[found]
+            right[:, index] = products.right[found]
         last = inside & ((segment.chunk[:, np.newaxis] + 1) * n_terms >= self.effort[row])
-        scale = np.where(last, factor[row], ONE).astype(np.int32)
+        scale = np.where(last, factor[node], ONE).astype(np.int32)
         n_given = self.slot.size - self.order.size
-        return Steps((n_given + segment.row).astype(np.int32), *columns, scale)
+        return Steps((n_given + segment.row).astype(np.int32), left, right, scale)
 
 
 class _Segment(NamedTuple):
@@ -181,12 +187,6 @@ class _Groups(NamedTuple):
     wave: Int64Array
     chunk: Int64Array
     n_rows: Int64Array
-
-
-def _stable_order(key: Int64Array) -> Int64Array:
-    """``argsort(kind="stable")``, several times as fast: numpy sorts plain integers in vectors."""
-    bits = max(key.size, 1).bit_length()
-    return np.sort((key << bits) | np.arange(key.size)) & ((1 << bits) - 1)
 
 
 def _segments(effort: Int64Array, wave_ptr: Int64Array) -> list[_Segment]:

@@ -114,9 +114,7 @@ def _substituted(
     """
     sweep = schedule.transposed if transposed else schedule.forward
     n_rhs = max(multiplier.shape[3], rhs.shape[3])
-    shape = (rhs.shape[1], values.shape[1], n_rhs)
-    # Adding 0 of the values makes all depend on what the values depend on, as shard_map asks.
-    zero = jnp.broadcast_to(values[ZERO, :, jnp.newaxis], shape)
+    zero = jnp.zeros((rhs.shape[1], values.shape[1], n_rhs), dtype=rhs.dtype)
 
     def step(previous: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         rhs, multiplier = at

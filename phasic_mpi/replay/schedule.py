@@ -107,12 +107,14 @@ class _Nodes(NamedTuple):
         return 2 + sum(part.size for part in self)
 
 
-def build_schedule(trace: EliminationTrace, weight_slot: Int64Array) -> Schedule:
+def build_schedule(trace: EliminationTrace, weight_slot: Int64Array, *, step_cost: int) -> Schedule:
     """Schedules a trace.
 
     Args:
         trace: The trace.
         weight_slot: ``int64[n_weights]``, slot of the trace that each weight goes to.
+        step_cost: Products that a step of the device costs as much as: few and wide steps with much
+            padding if it is high.
 
     Raises:
         GraphError: The pattern lacks an entry that the elimination fills in.
@@ -127,6 +129,7 @@ def build_schedule(trace: EliminationTrace, weight_slot: Int64Array) -> Schedule
     steps = waves.steps(
         Products(products.ptr, slot[products.left], slot[products.right]),
         np.where(factor == RECIPROCAL, RECIPROCAL, slot[factor]),
+        step_cost=step_cost,
     )
     origin = np.zeros(slot.size + longest(steps), dtype=np.int64)
     origin[ONE] = ONE
@@ -140,8 +143,8 @@ def build_schedule(trace: EliminationTrace, weight_slot: Int64Array) -> Schedule
         index[trace.first_exit_slot :].astype(np.int32),
         steps,
         inverse.astype(np.int32),
-        _sweep(rows, nodes, slot, transposed=False),
-        _sweep(rows, nodes, slot, transposed=True),
+        _sweep(rows, nodes, slot, transposed=False, step_cost=step_cost),
+        _sweep(rows, nodes, slot, transposed=True, step_cost=step_cost),
     )
 
 
@@ -259,7 +262,9 @@ def _updates_of(
     return target[order], np.stack([left[order], right[order]])
 
 
-def _sweep(rows: _Rows, nodes: _Nodes, slot: Int32Array, *, transposed: bool) -> Sweep:
+def _sweep(
+    rows: _Rows, nodes: _Nodes, slot: Int32Array, *, transposed: bool, step_cost: int
+) -> Sweep:
     """Both substitutions: row i is unknown 1 + i of the one and 1 + n + i of the other."""
     n = rows.position.size
     first, second = 1 + np.arange(n), 1 + n + np.arange(n)
@@ -285,7 +290,7 @@ def _sweep(rows: _Rows, nodes: _Nodes, slot: Int32Array, *, transposed: bool) ->
     products = Products.of(1 + 2 * n, node, slot[left], right)
     waves = Waves.of(level[1:], np.diff(products.ptr), factor != ONE)
     products = products._replace(right=waves.slot[products.right])
-    steps = waves.steps(products, factor)
+    steps = waves.steps(products, factor, step_cost=step_cost)
     origin = np.full(1 + 2 * n + longest(steps), n)
     origin[waves.slot[first]] = rows.position
     solution = np.empty(n, dtype=np.int64)

@@ -20,8 +20,6 @@ _ZERO = np.int32(ZERO)
 _ROWS = (4, 16, 64, 256, 1024, 4096)
 _TERMS = (1, 4, 16, 64, 256)
 _MOST_PRODUCTS = 16384
-# A step costs as much as so many products, besides those it computes or pads.
-_STEP_COST = 1000
 # Shapes change where that saves more than this part of all work: each costs a compilation.
 _CHANGE = 0.05
 
@@ -128,18 +126,19 @@ class Waves:
         slot[n_given + order] = slot[n_given:].copy()
         return cls(slot, n_given + order, pointers(np.bincount(wave)), effort[order])
 
-    def steps(self, products: Products, factor: Int64Array) -> tuple[Steps, ...]:
+    def steps(self, products: Products, factor: Int64Array, *, step_cost: int) -> tuple[Steps, ...]:
         """Steps that compute all nodes.
 
         Args:
             products: Of all nodes, by slots.
             factor: ``int64[n_nodes]``, slot that each sum is multiplied by, ``ONE`` if by none, or
                 ``RECIPROCAL``.
+            step_cost: Products that a step costs as much as, besides those it computes or pads.
         """
         padded = Products(
             products.ptr, np.append(products.left, _ZERO), np.append(products.right, _ZERO)
         )
-        segments = _segments(self.effort, self.wave_ptr)
+        segments = _segments(self.effort, self.wave_ptr, step_cost)
         return tuple(self._packed(segment, padded, factor) for segment in segments)
 
     def _packed(self, segment: _Segment, products: Products, factor: Int64Array) -> Steps:
@@ -189,7 +188,7 @@ class _Groups(NamedTuple):
     n_rows: Int64Array
 
 
-def _segments(effort: Int64Array, wave_ptr: Int64Array) -> list[_Segment]:
+def _segments(effort: Int64Array, wave_ptr: Int64Array, step_cost: int) -> list[_Segment]:
     n_waves = wave_ptr.size - 1
     groups = {n_terms: _groups(effort, wave_ptr, n_terms) for n_terms in _TERMS}
     shapes = [
@@ -202,7 +201,7 @@ def _segments(effort: Int64Array, wave_ptr: Int64Array) -> list[_Segment]:
     for column, (n_rows, n_terms) in enumerate(shapes):
         n_steps = -(-groups[n_terms].n_rows // n_rows)
         total = np.bincount(groups[n_terms].wave, weights=n_steps, minlength=n_waves)
-        cost[:, column] = total * (_STEP_COST + n_rows * n_terms)
+        cost[:, column] = total * (step_cost + n_rows * n_terms)
     choice = _cheapest(cost)
     borders = [0, *(np.flatnonzero(np.diff(choice)) + 1).tolist(), n_waves]
     out = []

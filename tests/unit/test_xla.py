@@ -63,8 +63,8 @@ def graph(request: pytest.FixtureRequest) -> SimpleNamespace:
     return SimpleNamespace(trace=trace, programs=programs, theta=jnp.array(theta))
 
 
-def schedule_of(trace: EliminationTrace) -> Schedule:
-    return build_schedule(trace, np.unique(trace.edge_slot))
+def schedule_of(trace: EliminationTrace, *, step_cost: int = 200) -> Schedule:
+    return build_schedule(trace, np.unique(trace.edge_slot), step_cost=step_cost)
 
 
 def assert_agree(graph: SimpleNamespace, quantity: Callable[..., jax.Array]) -> None:
@@ -185,8 +185,9 @@ def test_every_product_is_computed_once(graph) -> None:
     assert n_products(schedule.transposed.steps) == n_read
 
 
-def test_a_step_reads_what_earlier_steps_have_finished(graph) -> None:
-    schedule = schedule_of(graph.trace)
+@pytest.mark.parametrize("step_cost", [1, 5000])
+def test_a_step_reads_what_earlier_steps_have_finished(graph, step_cost) -> None:
+    schedule = schedule_of(graph.trace, step_cost=step_cost)
     check_order(schedule.steps, schedule.origin.size)
     for sweep in (schedule.forward, schedule.transposed):
         check_order(sweep.steps, sweep.origin.size, scales_by_itself=False)

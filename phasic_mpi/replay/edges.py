@@ -59,6 +59,8 @@ def powers(
     Returns:
         ``float64[n_terms]``.
     """
+    if program.plan is None:
+        return _scan(program, jump, stay, start, last, n_terms)
     return ffi.powers(program.plan, jump, stay, start, last, n_terms)
 
 
@@ -103,11 +105,16 @@ def _apply(
     source: jax.Array,
     target: jax.Array,
     *,
-    plan: _core.Plan,
+    plan: _core.Plan | None,
     transposed: bool,
 ) -> jax.Array:
-    del source, target  # derivatives need them
-    return ffi.apply_edges(plan, weight, x, transposed=transposed)
+    if plan is not None:
+        return ffi.apply_edges(plan, weight, x, transposed=transposed)
+    # One place more than there are positions stands for absorption, and holds 0 or is dropped.
+    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, 1)])
+    read, written = (source, target) if transposed else (target, source)
+    flow = weight * padded[..., read]
+    return jnp.zeros((*flow.shape[:-1], padded.shape[-1])).at[..., written].add(flow)[..., :-1]
 
 
 def _abstract(weight: Any, x: Any, *_: Any, **__: Any) -> jax.core.ShapedArray:

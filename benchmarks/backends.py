@@ -3,9 +3,9 @@
     python -m benchmarks.backends [--repeats 3] [--seconds 60] [--most 10000] [name ...]
 
 A call computes the mean for a batch of theta under ``jit`` and ``vmap``; theta scales the
-weights, so that graphs without parameters do, too. Each backend has a process of its own. Medians of calls;
-compilation stands apart. A batch is left out if it needs more than half of the memory, or if the
-batch before it took a tenth of ``--seconds``.
+weights, so that graphs without parameters do, too. Each backend has a process of its own. Medians
+of calls; compilation stands apart. A batch is left out if it needs more than half of the memory, or
+if the batch before it took a tenth of ``--seconds``.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ def load_program(trace: EliminationTrace, backend: str = "ffi") -> Program:
     """
     require_float64()
     _require_backend(backend)
+    core = trace.core()
     slots, weight_of_edge = np.unique(trace.edge_slot, return_inverse=True)
     position = trace.position()
     target_position = position[trace.edge_target]
@@ -115,7 +116,7 @@ def load_program(trace: EliminationTrace, backend: str = "ffi") -> Program:
         schedule=_schedule(trace, slots) if backend == "xla" else None,
         n_vertices=trace.n_vertices,
         backend=backend,
-        plan=_core.Plan(trace.core(), slots) if backend == "ffi" else None,
+        plan=_core.Plan(core, slots) if backend == "ffi" else None,
     )
 
 

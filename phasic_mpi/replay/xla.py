@@ -34,8 +34,8 @@ def factor(schedule: Schedule, weight: jax.Array, shift: jax.Array) -> jax.Array
     """Eliminates ``M + diag(shift)``.
 
     A pivot is a sum: of what is left in its row and the rate of leaving the block (Grassmann,
-    Taksar and Heyman 1985). Each number is the sum of the same products in the same order whatever
-    else is in a batch.
+    Taksar and Heyman 1985). The order of additions is that of the schedule, another one only for
+    batches of 64 systems and more; no addition depends on which thread comes first.
 
     Args:
         schedule: Of :func:`phasic_mpi.replay.schedule.build_schedule`.

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from phasic_mpi.config import launcher_size
 from phasic_mpi.errors import (
+    CancelledError,
     EnvironmentMismatchError,
     FailureReport,
     MissingDependencyError,
     PhasicMpiError,
-    RecordingCancelledError,
     StageError,
 )
 from phasic_mpi.log import write_line
@@ -190,7 +190,9 @@ def count_equal_here(comm: Comm, value: Any) -> int:
     return collect(comm, [comm.host, value]).count([comm.host, value])
 
 
-def scatter_bytes(comm: Comm, parts: Sequence[bytes | bytearray] | None) -> memoryview:
+def scatter_bytes(
+    comm: Comm, parts: Sequence[bytes | bytearray | NDArray[np.uint8]] | None
+) -> memoryview:
     """Collective. Sends each rank its part of what rank 0 holds, by ``Scatterv``.
 
     Parts may be of any length: they go out in pieces of at most 1 GiB over all ranks.
@@ -218,7 +220,9 @@ def scatter_bytes(comm: Comm, parts: Sequence[bytes | bytearray] | None) -> memo
     return out.data
 
 
-def gather_bytes(comm: Comm, part: bytes | bytearray) -> list[memoryview] | None:
+def gather_bytes(
+    comm: Comm, part: bytes | bytearray | NDArray[np.uint8]
+) -> list[memoryview] | None:
     """Collective. Brings one part of each rank to rank 0, by ``Gatherv``; None elsewhere.
 
     Parts may be of any length: they come in pieces of at most 1 GiB over all ranks.
@@ -313,7 +317,8 @@ def _describe(comm: Comm, failure: BaseException) -> FailureReport:
         builtin=FailureReport.builtin_of(failure),
         message=str(failure),
         trace="".join(traceback.format_exception(failure)),
-        is_expected=isinstance(failure, PhasicMpiError | KeyboardInterrupt),
+        is_expected=isinstance(failure, PhasicMpiError | KeyboardInterrupt)
+        or (isinstance(failure, OSError) and failure.filename is not None),
     )
 
 
@@ -334,7 +339,7 @@ def run_failfast(
         comm: The ranks.
         stage: Name for the error.
         work: Local work; makes no MPI calls.
-        cancel: Makes ``work`` end soon, with a ``RecordingCancelledError``; called from here.
+        cancel: Makes ``work`` end soon, with a ``CancelledError``; called from here.
         on_idle: Called here about 50 times a second while ``work`` runs.
 
     Returns:
@@ -358,7 +363,7 @@ def run_failfast(
         except BaseException as exc:  # a signal, or a failing on_idle: the others must hear of it
             failure = failure or exc
             cancel()
-    was_cancelled = isinstance(task.failure, RecordingCancelledError) and warnings.n_received > 0
+    was_cancelled = isinstance(task.failure, CancelledError) and warnings.n_received > 0
     if failure is None and not was_cancelled:
         failure = task.failure
     if failure is not None:

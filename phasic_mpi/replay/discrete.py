@@ -15,17 +15,17 @@ import jax.numpy as jnp
 
 from phasic_mpi.errors import EvaluationError
 from phasic_mpi.evaluate import require_moments
+from phasic_mpi.replay.edges import apply_edges, powers
 from phasic_mpi.replay.linear import solve
 from phasic_mpi.replay.probability import missing_to_one, nan_unless_probabilities
-from phasic_mpi.replay.program import Program, edge_weights, initial_distribution
+from phasic_mpi.replay.program import Program, edge_weights, exit_rates, initial_distribution
 
 
 def discrete_pmf(program: Program, theta: jax.Array, n_steps: int) -> jax.Array:
     """Probabilities of absorption after exactly 0, 1, ..., ``n_steps`` steps.
 
     ``p_0 = 1 - alpha 1``, ``p_k = alpha P^(k-1) M 1`` (Neuts 1975; Bladt and Nielsen 2017). Costs
-    ``n_steps`` passes over the edges; a gradient in reverse mode holds ``n_steps * n_transient``
-    numbers.
+    ``n_steps`` passes over the edges.
 
     Args:
         program: See :func:`load_program`.
@@ -43,13 +43,8 @@ def discrete_pmf(program: Program, theta: jax.Array, n_steps: int) -> jax.Array:
     """
     _require_steps(n_steps)
     chain = _chain(program, theta)
-
-    def step(mass: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        moved = chain.weight * mass[program.source]
-        arrived = jnp.zeros(program.n_transient + 1).at[program.target].add(moved)
-        return chain.stay * mass + arrived[:-1], arrived[-1]
-
-    _, absorbed = jax.lax.scan(step, chain.alpha, length=n_steps)
+    exits = exit_rates(program, chain.weight)
+    absorbed = powers(program, chain.weight, chain.stay, chain.alpha, exits, n_steps)
     return jnp.concatenate([chain.atom[jnp.newaxis], absorbed])
 
 
@@ -87,8 +82,7 @@ def discrete_moments(program: Program, theta: jax.Array, n_moments: int) -> jax.
     for power in range(1, n_moments + 1):
         (solution,) = solve(program, chain.weight, power * rhs[jnp.newaxis])
         factorial_moments.append((chain.alpha * solution).sum())
-        moved = chain.weight * jnp.pad(solution, (0, 1))[program.target]
-        rhs = (chain.stay * solution).at[program.source].add(moved)
+        rhs = chain.stay * solution + apply_edges(program, chain.weight, solution)
     return (_stirling_numbers(n_moments) * jnp.stack(factorial_moments)).sum(axis=-1)
 
 

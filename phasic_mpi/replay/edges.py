@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,6 +12,9 @@ from jax.interpreters import ad, batching, mlir
 
 from phasic_mpi import _core, ffi
 from phasic_mpi.replay.program import Program
+
+# Vectors between two that are kept for a derivative; those in between are computed again.
+_SEGMENT = 64
 
 
 def apply_edges(
@@ -33,6 +37,65 @@ def apply_edges(
     return product
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(5,))
+def powers(
+    program: Program,
+    jump: jax.Array,
+    stay: jax.Array,
+    start: jax.Array,
+    last: jax.Array,
+    n_terms: int,
+) -> jax.Array:
+    """``start P^k last`` for ``k = 0..n_terms - 1``, where ``P = W + diag(stay)``.
+
+    Args:
+        program: See :func:`phasic_mpi.replay.load_program`.
+        jump: ``float64[n_weights]``, of which ``W`` holds those between transient vertices.
+        stay: ``float64[n_transient]``.
+        start: ``float64[n_transient]``.
+        last: ``float64[n_transient]``.
+        n_terms: Number of terms.
+
+    Returns:
+        ``float64[n_terms]``.
+    """
+    if program.plan is None:
+        return _scan(program, jump, stay, start, last, n_terms)
+    return ffi.powers(program.plan, jump, stay, start, last, n_terms)
+
+
+@powers.defjvp
+def _powers_jvp(
+    n_terms: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[jax.Array, jax.Array]:
+    program, *arrays = primals
+    _, *directions = tangents
+    return jax.jvp(partial(_scan, program, n_terms=n_terms), tuple(arrays), tuple(directions))
+
+
+def _scan(
+    program: Program,
+    jump: jax.Array,
+    stay: jax.Array,
+    start: jax.Array,
+    last: jax.Array,
+    n_terms: int,
+) -> jax.Array:
+    """What :func:`powers` computes, in steps that can be differentiated."""
+
+    def step(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        return stay * x + apply_edges(program, jump, x), start @ x
+
+    @jax.checkpoint
+    def segment(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        return jax.lax.scan(step, x, None, length=_SEGMENT)
+
+    n_segments = -(-n_terms // _SEGMENT)
+    terms: jax.Array
+    _, terms = jax.lax.scan(segment, last, None, length=n_segments)
+    return terms.reshape(-1)[:n_terms]
+
+
 _apply_p = Primitive("phasic_mpi_apply_edges")
 
 
@@ -42,11 +105,16 @@ def _apply(
     source: jax.Array,
     target: jax.Array,
     *,
-    plan: _core.Plan,
+    plan: _core.Plan | None,
     transposed: bool,
 ) -> jax.Array:
-    del source, target  # derivatives need them
-    return ffi.apply_edges(plan, weight, x, transposed=transposed)
+    if plan is not None:
+        return ffi.apply_edges(plan, weight, x, transposed=transposed)
+    # One place more than there are positions stands for absorption, and holds 0 or is dropped.
+    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, 1)])
+    read, written = (source, target) if transposed else (target, source)
+    flow = weight * padded[..., read]
+    return jnp.zeros((*flow.shape[:-1], padded.shape[-1])).at[..., written].add(flow)[..., :-1]
 
 
 def _abstract(weight: Any, x: Any, *_: Any, **__: Any) -> jax.core.ShapedArray:

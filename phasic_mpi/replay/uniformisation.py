@@ -9,21 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from phasic_mpi import ffi
 from phasic_mpi.replay import poisson
-from phasic_mpi.replay.edges import apply_edges
+from phasic_mpi.replay.edges import apply_edges, powers
 from phasic_mpi.replay.program import Program, exit_rates
 
 # Terms of a mixture whose Poisson probabilities are held at once.
 _CHUNK = 256
-# Vectors between two that are kept for a derivative; those in between are computed again.
-_SEGMENT = 64
 
 OfTimes = Callable[[jax.Array], jax.Array]
 
@@ -89,7 +84,7 @@ class UniformChain:
         )
 
     def _terms(self, last: jax.Array) -> jax.Array:
-        return _powers(self.program, self.jump, self.stay, self.start, last, self.n_terms)
+        return powers(self.program, self.jump, self.stay, self.start, last, self.n_terms)
 
     def _mean(self, time: jax.Array) -> jax.Array:
         return jnp.maximum(self.rate * time, 0.0)
@@ -152,48 +147,3 @@ def uniform_rate(program: Program, weight: jax.Array, reward: jax.Array) -> jax.
 
 def _rates_out(program: Program, weight: jax.Array) -> jax.Array:
     return jnp.zeros(program.n_transient).at[program.source].add(weight)
-
-
-def _scan(
-    program: Program,
-    jump: jax.Array,
-    stay: jax.Array,
-    start: jax.Array,
-    last: jax.Array,
-    n_terms: int,
-) -> jax.Array:
-    """What :func:`phasic_mpi.ffi.powers` computes, in steps that can be differentiated."""
-
-    def step(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        return stay * x + apply_edges(program, jump, x), start @ x
-
-    @jax.checkpoint
-    def segment(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        return jax.lax.scan(step, x, None, length=_SEGMENT)
-
-    n_segments = -(-n_terms // _SEGMENT)
-    terms: jax.Array
-    _, terms = jax.lax.scan(segment, last, None, length=n_segments)
-    return terms.reshape(-1)[:n_terms]
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(5,))
-def _powers(
-    program: Program,
-    jump: jax.Array,
-    stay: jax.Array,
-    start: jax.Array,
-    last: jax.Array,
-    n_terms: int,
-) -> jax.Array:
-    """``start P^k last`` for ``k = 0..n_terms - 1``; ``float64[n_terms]``."""
-    return ffi.powers(program.plan, jump, stay, start, last, n_terms)
-
-
-@_powers.defjvp
-def _powers_jvp(
-    n_terms: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
-) -> tuple[jax.Array, jax.Array]:
-    program, *arrays = primals
-    _, *directions = tangents
-    return jax.jvp(partial(_scan, program, n_terms=n_terms), tuple(arrays), tuple(directions))

@@ -370,6 +370,24 @@ def test_rows_of_theta_under_vmap_are_what_each_is_alone(islands, method) -> Non
 
 
 @pytest.mark.parametrize("method", ["uniformisation", "inversion"])
+def test_both_backends_compute_the_same_distributions_and_derivatives(islands, method) -> None:
+    program, theta, dense = islands
+    build, _ = MODELS["structured-coalescent"]
+    other = replay.load_program(record_alone(build()), backend="xla")
+    at, times = jnp.array(theta), jnp.array([0.3, 2.0]) * dense.mean
+    how = replay.choose_method(program, at, times, method=method)._asdict()
+    assert replay.choose_method(other, at, times, method=method)._asdict() == how
+    for function in (replay.pdf, replay.survival, replay.state_probabilities):
+        both = [function(own, at, times, **how) for own in (other, program)]
+        np.testing.assert_allclose(*both, rtol=1e-11, atol=1e-13)
+    slopes = [
+        jax.jit(jax.jacrev(lambda t, own=own: replay.cdf(own, t, times, **how)))(at)
+        for own in (other, program)
+    ]
+    np.testing.assert_allclose(*slopes, rtol=1e-10)
+
+
+@pytest.mark.parametrize("method", ["uniformisation", "inversion"])
 def test_negative_rates_give_nan(islands, method) -> None:
     program, theta, _ = islands
     rows = jnp.array([theta, [-x for x in theta]])

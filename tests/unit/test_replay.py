@@ -17,6 +17,7 @@ from phasic_mpi import _core, ffi, replay
 from phasic_mpi.errors import ConfigError, EvaluationError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models import build_model
+from phasic_mpi.replay.program import BACKENDS
 from tests.graphs import chain_of_sccs
 from tests.launch import launch
 from tests.recording import record_alone
@@ -42,11 +43,18 @@ def _float64() -> Iterator[None]:
     jax.config.update("jax_enable_x64", before)
 
 
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(params=MODELS)
-def case(request: pytest.FixtureRequest) -> tuple[PhaseTypeGraph, replay.Program, list[float]]:
+def case(
+    request: pytest.FixtureRequest, backend: str
+) -> tuple[PhaseTypeGraph, replay.Program, list[float]]:
     build, theta = MODELS[request.param]
     graph = build()
-    return graph, replay.load_program(record_alone(graph)), theta
+    return graph, replay.load_program(record_alone(graph), backend), theta
 
 
 def exact(graph: PhaseTypeGraph, theta: list[Fraction], power: int) -> Fraction:
@@ -71,9 +79,9 @@ def test_moments_are_those_of_exact_arithmetic(case) -> None:
     np.testing.assert_allclose(moments, expected, rtol=1e-13)
 
 
-def test_moments_of_constant_stiff_graphs_are_those_of_exact_arithmetic() -> None:
+def test_moments_of_constant_stiff_graphs_are_those_of_exact_arithmetic(backend) -> None:
     graph = chain_of_sccs(3, 8, 1, rates=(-6, 6))
-    program = replay.load_program(record_alone(graph))
+    program = replay.load_program(record_alone(graph), backend)
     moments = replay.moments(program, jnp.zeros(0), 3)
     expected = [float(number) for number in exact_moments(graph, [], 3)]
     np.testing.assert_allclose(moments, expected, rtol=1e-13)
@@ -256,8 +264,8 @@ def test_a_theta_of_negative_rates_is_nan_and_spares_the_rest_of_the_batch(case)
     assert jnp.isfinite(moments[~illegal]).all()
 
 
-def test_a_vertex_that_cannot_be_left_gives_nan() -> None:
-    program = replay.load_program(record_alone(build_model("kingman", n=4)))
+def test_a_vertex_that_cannot_be_left_gives_nan(backend) -> None:
+    program = replay.load_program(record_alone(build_model("kingman", n=4)), backend)
     assert jnp.isnan(replay.moments(program, jnp.zeros(1), 1)).all()
 
 

@@ -79,6 +79,8 @@ def main() -> None:
     stages["from start to end"] = [median(r["seconds"] for r in column) for column in columns]
     for stage, seconds in stages.items():
         table.add_row(stage, *(f"{value:.3f}" for value in seconds))
+    cpu = [median(max(r["compute_cpu_seconds"]) for r in column) for column in columns]
+    table.add_row("CPU seconds of computing, most", *(f"{value:.3f}" for value in cpu))
     cores = [
         median(sum(r["compute_cpu_seconds"]) / sum(r["compute_seconds"]) for r in column)
         for column in columns
@@ -94,7 +96,6 @@ def main() -> None:
         f"results are {'equal' if len(images) == 1 else 'DIFFERENT'}"
     )
     parallel = [sum(stages[stage][index] for stage in PARALLEL) for index in range(len(columns))]
-    cpu = [median(max(r["compute_cpu_seconds"]) for r in column) for column in columns]
     whole = stages["from start to end"]
     for index, n in enumerate(options.ranks[1:], 1):
         share = options.ranks[0] / n

@@ -1,0 +1,154 @@
+#include "elimination.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <stdexcept>
+#include <utility>
+
+namespace phasic_mpi {
+namespace {
+
+size_t at(int64_t index) { return static_cast<size_t>(index); }
+
+/// One past the last row of each row's supernode. Row k + 1 belongs to the supernode of row k if U
+/// holds (k, k + 1) and row k beyond it equals row k + 1.
+std::vector<int32_t> supernode_ends(const PatternView& pattern) {
+  std::vector<int32_t> ends(pattern.n());
+  for (size_t k = pattern.n(); k-- > 0;) {
+    ends[k] = static_cast<int32_t>(k + 1);
+    const std::span<const int32_t> own = pattern.upper(k);
+    if (own.empty() || own.front() != ends[k]) continue;
+    if (std::ranges::equal(own.subspan(1), pattern.upper(k + 1))) ends[k] = ends[k + 1];
+  }
+  return ends;
+}
+
+/// Loading and storing a row costs about as much as so many updates.
+constexpr int64_t kRowCost = 4;
+
+int64_t cost_of(const PatternView& pattern, std::span<const int32_t> lower) {
+  int64_t cost = 0;
+  for (const int32_t k : lower) {
+    cost += kRowCost + static_cast<int64_t>(pattern.upper(at(k)).size());
+  }
+  return cost;
+}
+
+/// Rows before `first` that some row of the panel has in L; whether rows side by side cost less.
+bool join_lower(const PatternView& pattern, size_t first, std::vector<int32_t>& lower) {
+  if (first + PanelProgram::kRows > pattern.n()) return false;
+  int64_t apart = cost_of(pattern, lower);
+  int64_t within = 0;
+  std::vector<int32_t> joined;
+  for (size_t row = first + 1; row < first + PanelProgram::kRows; ++row) {
+    const std::span<const int32_t> own = pattern.lower(row);
+    const auto middle = std::ranges::lower_bound(own, static_cast<int32_t>(first));
+    joined.clear();
+    std::set_union(lower.begin(), lower.end(), own.begin(), middle, std::back_inserter(joined));
+    lower.swap(joined);
+    apart += cost_of(pattern, own);
+    within += kRowCost + static_cast<int64_t>(pattern.upper(row - 1).size());
+  }
+  return 2 * (cost_of(pattern, lower) + within) < apart;
+}
+
+}  // namespace
+
+int64_t count_products(const PatternView& pattern) {
+  int64_t total = 0;
+  for (size_t row = 0; row < pattern.n(); ++row) {
+    for (const int32_t k : pattern.lower(row)) {
+      total += static_cast<int64_t>(pattern.upper(at(k)).size());
+    }
+  }
+  return total;
+}
+
+SparseProgram::SparseProgram(const PatternView& pattern)
+    : n_entries(static_cast<int32_t>(pattern.n_entries())), steps(pattern.n()) {
+  const int64_t base = pattern.row_ptr.front();
+  const size_t n = pattern.n();
+  for (const int64_t slot : pattern.edge_slot) {
+    edge_entry.push_back(static_cast<int32_t>(slot - pattern.first_slot));
+  }
+  std::vector<std::vector<std::pair<int32_t, int32_t>>> columns(n);  // row and entry
+  for (size_t row = 0; row < n; ++row) {
+    int64_t entry = pattern.row_ptr[row] - base;
+    for (const int32_t k : pattern.lower(row)) {
+      columns[at(k)].emplace_back(static_cast<int32_t>(row), static_cast<int32_t>(entry++));
+    }
+  }
+  std::vector<int64_t> entry_at(n);  // of each column in the row at hand
+  target.reserve(at(count_products(pattern)));
+  for (size_t k = 0; k < n; ++k) {
+    const std::span<const int32_t> upper = pattern.upper(k);
+    bool updates = false;
+    for (const auto& [row, entry] : columns[k]) {
+      lower.push_back({pattern.order[at(row)], entry});
+      updates |= !upper.empty() && (upper.size() > 1 || upper.front() != row);
+    }
+    for (const auto& [row, entry] : columns[k]) {
+      if (!updates) break;
+      const int64_t begin = pattern.row_ptr[at(row)] - base;
+      const int64_t end = pattern.row_ptr[at(row) + 1] - base;
+      for (int64_t e = begin; e < end; ++e) entry_at[at(pattern.col[e + base])] = e;
+      for (const int32_t column : upper) {
+        const int64_t place = column == row ? n_entries : entry_at[at(column)];
+        if (column != row && (place < begin || place >= end)) {
+          throw std::invalid_argument("a pattern lacks entries that its elimination fills in");
+        }
+        target.push_back(static_cast<int32_t>(place));
+      }
+    }
+    for (const int32_t column : upper) upper_vertex.push_back(pattern.order[at(column)]);
+    const auto n_upper = static_cast<int32_t>(upper.size());
+    steps[k] = {pattern.order[k], static_cast<int32_t>(pattern.upper_ptr[k] - base), n_upper,
+                updates ? n_upper : 0, static_cast<int32_t>(columns[k].size())};
+  }
+}
+
+PanelProgram::PanelProgram(const PatternView& pattern)
+    : order(pattern.order.begin(), pattern.order.end()), edge_ptr(1, 0), upper_ptr(1, 0) {
+  const size_t n = pattern.n();
+  const int64_t base = pattern.row_ptr.front();
+  const std::vector<int32_t> ends = supernode_ends(pattern);
+  auto slot = pattern.edge_slot.begin();
+  for (size_t row = 0; row < n; ++row) {
+    for (; slot != pattern.edge_slot.end(); ++slot) {
+      const int64_t entry = *slot - pattern.first_slot + base;
+      if (entry >= pattern.row_ptr[row + 1]) break;
+      edge_col.push_back(pattern.col[entry]);
+    }
+    edge_ptr.push_back(static_cast<int64_t>(edge_col.size()));
+    const std::span<const int32_t> upper = pattern.upper(row);
+    upper_col.insert(upper_col.end(), upper.begin(), upper.end());
+    upper_ptr.push_back(static_cast<int64_t>(upper_col.size()));
+    widens.push_back(row == 0 || ends[row - 1] == static_cast<int32_t>(row));
+  }
+  std::vector<int32_t> sources;
+  for (size_t first = 0; first < n;) {
+    const std::span<const int32_t> own = pattern.lower(first);
+    sources.assign(own.begin(), own.end());
+    size_t n_rows = kRows;
+    if (!join_lower(pattern, first, sources)) {
+      n_rows = 1;
+      sources.assign(own.begin(), own.end());
+    }
+    const size_t n_before = groups.size();
+    size_t n_sources = n_rows - 1;
+    // A row that has met row k of a supernode has been filled in at all its later rows.
+    for (size_t s = 0; s < sources.size();) {
+      const int32_t k = sources[s];
+      const int32_t together = std::min(ends[at(k)], static_cast<int32_t>(first)) - k;
+      groups.push_back({k, together});
+      s += at(together);
+      n_sources += at(together);
+    }
+    panels.push_back({static_cast<int32_t>(first), static_cast<int32_t>(n_rows),
+                      static_cast<int32_t>(groups.size() - n_before)});
+    (n_rows == 1 ? n_lower : n_lower_rows) += static_cast<int64_t>(n_sources);
+    first += n_rows;
+  }
+}
+
+}  // namespace phasic_mpi

@@ -11,7 +11,7 @@
 #include <complex>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <type_traits>
 #include <utility>
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
@@ -40,6 +40,17 @@ template <size_t n>
 struct alignas(kRegister * sizeof(double)) Vector {
   static constexpr size_t kParts = n / kRegister;
   RealRegister part[kParts];
+
+  Vector() = default;
+  template <class... Parts>
+    requires(sizeof...(Parts) == kParts && (std::is_same_v<Parts, RealRegister> && ...))
+  PHASIC_MPI_INLINE explicit Vector(const Parts&... parts) : part{parts...} {}
+  // Written out: compilers copy a structure by way of memory, in pieces smaller than a register.
+  PHASIC_MPI_INLINE Vector(const Vector& other) { *this = other; }
+  PHASIC_MPI_INLINE Vector& operator=(const Vector& other) {
+    for (size_t p = 0; p < kParts; ++p) part[p] = other.part[p];
+    return *this;
+  }
 
   PHASIC_MPI_INLINE Vector& operator+=(const Vector& other) {
     for (size_t p = 0; p < kParts; ++p) part[p] += other.part[p];
@@ -89,18 +100,28 @@ struct alignas(kRegister * sizeof(double)) Vector {
   }
 };
 
+/// A register's worth of numbers somewhere in an array.
+typedef double LooseRegister
+    __attribute__((vector_size(kRegister * sizeof(double)), aligned(alignof(double)), may_alias));
+
+PHASIC_MPI_INLINE RealRegister load_register(const double* from) {
+  return *reinterpret_cast<const LooseRegister*>(from);
+}
+PHASIC_MPI_INLINE void store_register(const RealRegister& numbers, double* to) {
+  *reinterpret_cast<LooseRegister*>(to) = numbers;
+}
+
 /// Swaps rows and columns of a square.
-PHASIC_MPI_INLINE void transpose(std::array<RealRegister, kRegister>& square) {
-  const BitRegister even{0, 4, 2, 6};
-  const BitRegister odd{1, 5, 3, 7};
-  const BitRegister low{0, 1, 4, 5};
-  const BitRegister high{2, 3, 6, 7};
-  const RealRegister a = __builtin_shuffle(square[0], square[1], even);
-  const RealRegister b = __builtin_shuffle(square[0], square[1], odd);
-  const RealRegister c = __builtin_shuffle(square[2], square[3], even);
-  const RealRegister d = __builtin_shuffle(square[2], square[3], odd);
-  square = {__builtin_shuffle(a, c, low), __builtin_shuffle(b, d, low),
-            __builtin_shuffle(a, c, high), __builtin_shuffle(b, d, high)};
+PHASIC_MPI_INLINE void transpose(RealRegister& a, RealRegister& b, RealRegister& c,
+                                 RealRegister& d) {
+  const RealRegister ab_even = __builtin_shuffle(a, b, BitRegister{0, 4, 2, 6});
+  const RealRegister ab_odd = __builtin_shuffle(a, b, BitRegister{1, 5, 3, 7});
+  const RealRegister cd_even = __builtin_shuffle(c, d, BitRegister{0, 4, 2, 6});
+  const RealRegister cd_odd = __builtin_shuffle(c, d, BitRegister{1, 5, 3, 7});
+  a = __builtin_shuffle(ab_even, cd_even, BitRegister{0, 1, 4, 5});
+  b = __builtin_shuffle(ab_odd, cd_odd, BitRegister{0, 1, 4, 5});
+  c = __builtin_shuffle(ab_even, cd_even, BitRegister{2, 3, 6, 7});
+  d = __builtin_shuffle(ab_odd, cd_odd, BitRegister{2, 3, 6, 7});
 }
 
 template <size_t n>
@@ -212,8 +233,8 @@ struct Lanes<double, n> {
     } else {
       // In one expression: filled number by number, a register takes a detour through memory.
       return [&]<size_t... p>(std::index_sequence<p...>) {
-        return Value{{RealRegister{read(p * kRegister), read(p * kRegister + 1),
-                                   read(p * kRegister + 2), read(p * kRegister + 3)}...}};
+        return Value{RealRegister{read(p * kRegister), read(p * kRegister + 1),
+                                  read(p * kRegister + 2), read(p * kRegister + 3)}...};
       }(std::make_index_sequence<Value::kParts>());
     }
   }
@@ -234,14 +255,18 @@ struct Lanes<double, n> {
                                          size_t count, Value* out) {
     size_t i = 0;
     if constexpr (n > 1) {
-      std::array<RealRegister, kRegister> square;
       for (; i + kRegister <= count; i += kRegister) {
         for (size_t p = 0; p < Value::kParts; ++p) {
-          for (size_t k = 0; k < kRegister; ++k) {
-            std::memcpy(&square[k], lanes[p * kRegister + k] + first + i, sizeof(RealRegister));
-          }
-          transpose(square);
-          for (size_t k = 0; k < kRegister; ++k) out[i + k].part[p] = square[k];
+          const double* const* const four = lanes.data() + p * kRegister;
+          RealRegister a = load_register(four[0] + first + i);
+          RealRegister b = load_register(four[1] + first + i);
+          RealRegister c = load_register(four[2] + first + i);
+          RealRegister d = load_register(four[3] + first + i);
+          transpose(a, b, c, d);
+          out[i].part[p] = a;
+          out[i + 1].part[p] = b;
+          out[i + 2].part[p] = c;
+          out[i + 3].part[p] = d;
         }
       }
     }
@@ -252,14 +277,18 @@ struct Lanes<double, n> {
                                           const std::array<double*, n>& lanes) {
     size_t i = 0;
     if constexpr (n > 1) {
-      std::array<RealRegister, kRegister> square;
       for (; i + kRegister <= count; i += kRegister) {
         for (size_t p = 0; p < Value::kParts; ++p) {
-          for (size_t k = 0; k < kRegister; ++k) square[k] = values[i + k].part[p];
-          transpose(square);
-          for (size_t k = 0; k < kRegister; ++k) {
-            std::memcpy(lanes[p * kRegister + k] + i, &square[k], sizeof(RealRegister));
-          }
+          RealRegister a = values[i].part[p];
+          RealRegister b = values[i + 1].part[p];
+          RealRegister c = values[i + 2].part[p];
+          RealRegister d = values[i + 3].part[p];
+          transpose(a, b, c, d);
+          double* const* const four = lanes.data() + p * kRegister;
+          store_register(a, four[0] + i);
+          store_register(b, four[1] + i);
+          store_register(c, four[2] + i);
+          store_register(d, four[3] + i);
         }
       }
     }

@@ -68,9 +68,13 @@ SparseProgram::SparseProgram(const PatternView& pattern)
     : n_entries(static_cast<int32_t>(pattern.n_entries())), steps(pattern.n()) {
   const int64_t base = pattern.row_ptr.front();
   const size_t n = pattern.n();
+  int32_t next = 0;
   for (const int64_t slot : pattern.edge_slot) {
     edge_entry.push_back(static_cast<int32_t>(slot - pattern.first_slot));
+    while (next < edge_entry.back()) fill_entry.push_back(next++);
+    ++next;
   }
+  while (next < n_entries) fill_entry.push_back(next++);
   std::vector<std::vector<std::pair<int32_t, int32_t>>> columns(n);  // row and entry
   for (size_t row = 0; row < n; ++row) {
     int64_t entry = pattern.row_ptr[row] - base;

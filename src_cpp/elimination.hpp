@@ -50,6 +50,7 @@ struct SparseProgram {
 
   int32_t n_entries;
   std::vector<int32_t> edge_entry;    // of each edge
+  std::vector<int32_t> fill_entry;    // the other entries
   std::vector<Step> steps;            // in elimination order
   std::vector<Lower> lower;           // columns of L, step after step
   std::vector<int32_t> target;        // of the updates; n_entries for a jump back

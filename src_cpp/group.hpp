@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "lanes.hpp"
@@ -33,10 +35,15 @@ class Source {
   bool shared_;
 };
 
-/// The factor M = (I - L)(S - U) of the block at hand, and the solves with it. L and U lie in the
-/// workspace; what belongs to vertices is numbered like the vertices of the block.
-///
-/// A pivot is inverted as soon as it is known, and `poison` meets it.
+/// What the elimination carries along beside a row: its rate of leaving the block, and its
+/// right-hand side. So a solve begins while its matrix is factored.
+template <class T, size_t n>
+struct Carried {
+  typename Lanes<T, n>::Value escape;
+  typename Lanes<T, n>::Value x;
+};
+
+/// Remembers lanes whose weights or pivots have no meaning.
 template <class T, size_t n>
 struct Pivots {
   using Value = typename Lanes<T, n>::Value;
@@ -52,7 +59,8 @@ struct Pivots {
   Poison<n> poison;  // lanes that have no solution
 };
 
-/// Blocks that follow a SparseProgram.
+/// M = (I - L)(S - U) for a block that follows a SparseProgram, and solves with it. What belongs to
+/// vertices is numbered as in the block.
 template <class T, size_t n>
 class SparseFactor {
   using Real = typename Lanes<T, n>::Real;
@@ -64,28 +72,32 @@ class SparseFactor {
     inverse_ = workspace.take<Value>(sizes.sparse_entries == 0 ? 0 : sizes.vertices);
   }
 
-  /// Factors, and begins to solve: (I - L) y = x for the right-hand side `x`, which y replaces.
-  /// `escape` holds the rates of leaving the block and is overwritten.
-  PHASIC_MPI_INLINE void factor(const SparseProgram& program, const Real* weight, Value* escape,
-                                Value* x, Pivots<T, n>& pivots) {
+  /// Factors, and solves (I - L) x = carried x.
+  PHASIC_MPI_INLINE void factor(const SparseProgram& program, const Real* weight,
+                                Carried<T, n>* carried, Value* x, Pivots<T, n>& pivots) {
     Value* const entry = entry_;
-    std::fill_n(entry, program.n_entries + 1, Value{});
-    for (const int32_t place : program.edge_entry) entry[place] += *weight++;
+    entry[program.n_entries] = Value{};
+    for (const int32_t place : program.fill_entry) entry[place] = Value{};
+    for (const int32_t place : program.edge_entry) {
+      Value own{};
+      own += *weight++;
+      entry[place] = own;
+    }
     const SparseProgram::Lower* lower = program.lower.data();
     const int32_t* target = program.target.data();
     for (const SparseProgram::Step& step : program.steps) {
       const Value* const upper = entry + step.upper;
-      const Value own_escape = escape[step.vertex];
-      const Value own_x = x[step.vertex];
-      Value pivot = own_escape;
+      const Carried<T, n> own = carried[step.vertex];
+      x[step.vertex] = own.x;
+      Value pivot = own.escape;
       for (int32_t c = 0; c < step.n_upper; ++c) pivot += upper[c];
       const Value inverse = pivots.invert(pivot);
       inverse_[step.vertex] = inverse;
       for (int32_t l = 0; l < step.n_lower; ++l, ++lower) {
         const Value multiplier = entry[lower->entry] * inverse;
         entry[lower->entry] = multiplier;
-        escape[lower->vertex] += multiplier * own_escape;
-        x[lower->vertex] += multiplier * own_x;
+        carried[lower->vertex].escape += multiplier * own.escape;
+        carried[lower->vertex].x += multiplier * own.x;
         for (int32_t c = 0; c < step.n_updates; ++c) {
           entry[*target++] += multiplier * upper[c];
         }
@@ -144,7 +156,7 @@ class SparseFactor {
   Value* inverse_ = nullptr;
 };
 
-/// Blocks that follow a PanelProgram. What belongs to vertices is numbered by elimination.
+/// The same for a block that follows a PanelProgram. What belongs to vertices is numbered by elimination.
 template <class T, size_t n>
 class PanelFactor {
   using Real = typename Lanes<T, n>::Real;
@@ -171,9 +183,11 @@ class PanelFactor {
   }
 
   PHASIC_MPI_INLINE void factor(const PanelProgram& program, const Real* weight,
-                                const Value* escape, Value* x, Pivots<T, n>& pivots) {
-    permute(program, escape, escape_);
-    permute(program, x, x_);
+                                const Carried<T, n>* carried, Value* x, Pivots<T, n>& pivots) {
+    for (size_t i = 0; i < program.order.size(); ++i) {
+      escape_[i] = carried[program.order[i]].escape;
+      x_[i] = carried[program.order[i]].x;
+    }
     const PanelProgram::Group* groups = program.groups.data();
     Panel<1>* lower = lower_;
     Panel<kRows>* lower_rows = lower_rows_;
@@ -433,14 +447,15 @@ class Group {
     for (size_t b = plan_.blocks().size(); b-- > 0;) {
       const Plan::Block& block = plan_.blocks()[b];
       load_weights(block);
-      leave(block);
+      if (b > 0) fetch_weights(plan_.blocks()[b - 1]);
       for (size_t right = 0; right < arrays_.right.size(); ++right) {
         for (int64_t step = 0; step < n_steps_; ++step) {
           Value* const x = solution(right, step) + block.first;
-          enter(block, right, step);
           if (right == 0 && step == 0) {
+            enter_first(block);
             factor(block, x);
           } else {
+            enter(block, right, step);
             forward(block, x);
           }
           backward(block, x);
@@ -456,7 +471,7 @@ class Group {
     for (const Plan::Block& block : plan_.blocks()) {
       load_weights(block);
       leave(block);
-      factor(block, scratch_);
+      factor(block, scratch_);  // which nothing reads
       for (size_t right = 0; right < arrays_.right.size(); ++right) {
         for (int64_t step = n_steps_; step-- > 0;) solve_block_transposed(block, right, step);
       }
@@ -472,7 +487,7 @@ class Group {
       off_lanes_ = workspace.take<Real>(sizes.off);
       exit_lanes_ = workspace.take<Real>(sizes.exits);
     }
-    escape_ = workspace.take<Value>(sizes.vertices);
+    carried_ = workspace.take<Carried<T, n>>(sizes.vertices);
     scratch_ = workspace.take<Value>(sizes.vertices);
     x_ = workspace.take<Value>(arrays_.right.size() * at(n_steps_ * n_));
     sparse_.place(workspace, sizes);
@@ -498,9 +513,20 @@ class Group {
     if constexpr (n == 1) {
       return arrays_.weight[0] + first;
     } else {
-      Lanes<double, n>::load_all(arrays_.weight, at(first), at(count), lanes);
-      pivots_.poison.meet(lanes, at(count));
+      Lanes<double, n>::load_all(arrays_.weight, at(first), at(count), lanes, pivots_.poison);
       return lanes;
+    }
+  }
+
+  /// The machine can foresee the weights of a large block, not those of many small ones.
+  PHASIC_MPI_INLINE void fetch_weights(const Plan::Block& block) {
+    if constexpr (n > 1) {
+      for (const auto& [first, count] : {std::pair(block.edge_weight, block.n_edges),
+                                         std::pair(block.off_weight, block.n_off)}) {
+        for (int64_t w = first; w < first + std::min(count, kFetched); w += 8) {
+          for (const double* lane : arrays_.weight) __builtin_prefetch(lane + w, 0, 2);
+        }
+      }
     }
   }
 
@@ -520,7 +546,28 @@ class Group {
     }
   }
 
-  /// Rates of leaving the block from its vertices, the shift included.
+  /// Carries along the first right-hand side.
+  PHASIC_MPI_INLINE void enter_first(const Plan::Block& block) {
+    const Source<T, n>& rhs = arrays_.right[0].rhs;
+    const int32_t* col = trace_.off_col.data() + trace_.off_ptr[at(block.first)];
+    const Real* exit = exit_;
+    const Real* off = off_;
+    for (int64_t v = 0; v < block.n; ++v) {
+      const size_t p = at(block.first + v);
+      Value rate = arrays_.shift[p];
+      Value x = rhs[p];
+      if (plan_.exits()[p] != 0) rate += *exit++;
+      const int64_t n_off = trace_.off_ptr[p + 1] - trace_.off_ptr[p];
+      for (int64_t e = 0; e < n_off; ++e) {
+        const Real weight = *off++;
+        rate += weight;
+        x += x_[*col++] * weight;
+      }
+      carried_[v] = {rate, x};
+    }
+  }
+
+  /// Carries along nothing but the rates of leaving the block.
   PHASIC_MPI_INLINE void leave(const Plan::Block& block) {
     const Real* exit = exit_;
     const Real* off = off_;
@@ -529,7 +576,7 @@ class Group {
       Value rate = arrays_.shift[p];
       if (plan_.exits()[p] != 0) rate += *exit++;
       for (int64_t e = trace_.off_ptr[p]; e < trace_.off_ptr[p + 1]; ++e) rate += *off++;
-      escape_[v] = rate;
+      carried_[v] = {rate, Value{}};
     }
   }
 
@@ -555,11 +602,12 @@ class Group {
   /// Factors, and begins to solve for `x`.
   PHASIC_MPI_INLINE void factor(const Plan::Block& block, Value* x) {
     if (block.sparse != nullptr) {
-      sparse_.factor(*block.sparse, edge_, escape_, x, pivots_);
+      sparse_.factor(*block.sparse, edge_, carried_, x, pivots_);
     } else if (block.panels != nullptr) {
-      panels_.factor(*block.panels, edge_, escape_, x, pivots_);
+      panels_.factor(*block.panels, edge_, carried_, x, pivots_);
     } else {
-      escape_[0] = pivots_.invert(escape_[0]);
+      x[0] = carried_[0].x;
+      carried_[0].escape = pivots_.invert(carried_[0].escape);
     }
   }
 
@@ -577,7 +625,7 @@ class Group {
     } else if (block.panels != nullptr) {
       panels_.backward(*block.panels, x);
     } else {
-      x[0] = x[0] * escape_[0];
+      x[0] = x[0] * carried_[0].escape;
     }
   }
 
@@ -595,7 +643,7 @@ class Group {
     } else if (block.panels != nullptr) {
       panels_.transposed(*block.panels, x);
     } else {
-      x[0] = x[0] * escape_[0];
+      x[0] = x[0] * carried_[0].escape;
     }
     const int32_t* col = trace_.off_col.data() + trace_.off_ptr[at(block.first)];
     const Real* off = off_;
@@ -606,6 +654,8 @@ class Group {
       }
     }
   }
+
+  static constexpr int64_t kFetched = 1024;  // weights of a range
 
   const Plan& plan_;
   const TraceView& trace_;
@@ -623,7 +673,7 @@ class Group {
   Real* edge_lanes_ = nullptr;
   Real* off_lanes_ = nullptr;
   Real* exit_lanes_ = nullptr;
-  Value* escape_ = nullptr;  // rates of leaving the block; the inverse pivot of a single vertex
+  Carried<T, n>* carried_ = nullptr;  // of a single vertex the inverse pivot later on
   Value* scratch_ = nullptr;
   Value* x_ = nullptr;
 };

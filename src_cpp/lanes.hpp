@@ -144,10 +144,6 @@ class Poison {
     for (size_t p = 0; p < kParts; ++p) met_[p] |= marks(BitRegister(number.part[p] + 0.0));
   }
 
-  PHASIC_MPI_INLINE void meet(const Vector<n>* numbers, size_t count) {
-    for (size_t i = 0; i < count; ++i) meet(numbers[i]);
-  }
-
   /// NaN in those lanes, 0 in the others.
   [[nodiscard]] PHASIC_MPI_INLINE Vector<n> value() const {
     Vector<n> out;
@@ -250,9 +246,10 @@ struct Lanes<double, n> {
                                       size_t index) {
     for (size_t lane = 0; lane < n; ++lane) lanes[lane][index] = get(value, lane);
   }
-  /// Numbers `first` to `first + count` of each array.
+  /// Numbers `first` to `first + count` of each array, all of which `poison` meets.
   PHASIC_MPI_INLINE static void load_all(const std::array<const double*, n>& lanes, size_t first,
-                                         size_t count, Value* out) {
+                                         size_t count, Value* out, Poison<n>& poison) {
+    Poison<n> met = poison;
     size_t i = 0;
     if constexpr (n > 1) {
       for (; i + kRegister <= count; i += kRegister) {
@@ -268,9 +265,14 @@ struct Lanes<double, n> {
           out[i + 2].part[p] = c;
           out[i + 3].part[p] = d;
         }
+        for (size_t k = 0; k < kRegister; ++k) met.meet(out[i + k]);
       }
     }
-    for (; i < count; ++i) out[i] = load(lanes, first + i);
+    for (; i < count; ++i) {
+      out[i] = load(lanes, first + i);
+      met.meet(out[i]);
+    }
+    poison = met;
   }
   /// `count` numbers of each lane to the beginning of its array.
   PHASIC_MPI_INLINE static void store_all(const Value* values, size_t count,

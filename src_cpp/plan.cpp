@@ -1,6 +1,7 @@
 #include "plan.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
 #include <limits>
 #include <stdexcept>
@@ -9,7 +10,7 @@ namespace phasic_mpi {
 namespace {
 
 // Products per entry from which panels beat lists of places.
-constexpr int64_t kDense = 8;
+const int64_t kDense = getenv("KD") ? atoi(getenv("KD")) : 8;
 
 size_t at(int64_t index) { return static_cast<size_t>(index); }
 

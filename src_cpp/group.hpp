@@ -72,17 +72,21 @@ class SparseFactor {
     inverse_ = workspace.take<Value>(sizes.sparse_entries == 0 ? 0 : sizes.vertices);
   }
 
+  /// Before the weights of all edges are put in their places.
+  PHASIC_MPI_INLINE void clear(const SparseProgram& program) {
+    entry_[program.n_entries] = Value{};
+    for (const int32_t place : program.fill_entry) entry_[place] = Value{};
+  }
+  PHASIC_MPI_INLINE void put(const SparseProgram& program, size_t edge, const Real& weight) {
+    Value entry{};
+    entry += weight;
+    entry_[program.edge_entry[edge]] = entry;
+  }
+
   /// Factors, and solves (I - L) x = carried x.
-  PHASIC_MPI_INLINE void factor(const SparseProgram& program, const Real* weight,
-                                Carried<T, n>* carried, Value* x, Pivots<T, n>& pivots) {
+  PHASIC_MPI_INLINE void factor(const SparseProgram& program, Carried<T, n>* carried, Value* x,
+                                Pivots<T, n>& pivots) {
     Value* const entry = entry_;
-    entry[program.n_entries] = Value{};
-    for (const int32_t place : program.fill_entry) entry[place] = Value{};
-    for (const int32_t place : program.edge_entry) {
-      Value own{};
-      own += *weight++;
-      entry[place] = own;
-    }
     const SparseProgram::Lower* lower = program.lower.data();
     const int32_t* target = program.target.data();
     for (const SparseProgram::Step& step : program.steps) {
@@ -504,18 +508,33 @@ class Group {
   }
 
   PHASIC_MPI_INLINE void load_weights(const Plan::Block& block) {
-    edge_ = load_range(block.edge_weight, block.n_edges, edge_lanes_);
+    if (block.sparse != nullptr) {
+      sparse_.clear(*block.sparse);
+      visit_weights(block.edge_weight, block.n_edges, [&](size_t edge, const Real& weight) {
+        sparse_.put(*block.sparse, edge, weight);
+      });
+    } else {
+      edge_ = load_range(block.edge_weight, block.n_edges, edge_lanes_);
+    }
     off_ = load_range(block.off_weight, block.n_off, off_lanes_);
     exit_ = load_range(block.exit_weight, block.n_exits, exit_lanes_);
   }
 
   PHASIC_MPI_INLINE const Real* load_range(int64_t first, int64_t count, Real* lanes) {
-    if constexpr (n == 1) {
-      return arrays_.weight[0] + first;
-    } else {
-      Lanes<double, n>::load_all(arrays_.weight, at(first), at(count), lanes, pivots_.poison);
-      return lanes;
-    }
+    if constexpr (n == 1) return arrays_.weight[0] + first;
+    visit_weights(first, count, [&](size_t i, const Real& weight) { lanes[i] = weight; });
+    return lanes;
+  }
+
+  template <class Put>
+  PHASIC_MPI_INLINE void visit_weights(int64_t first, int64_t count, const Put& put) {
+    Poison<n> poison = pivots_.poison;
+    Lanes<double, n>::load_all(arrays_.weight, at(first), at(count),
+                               [&](size_t i, const Real& weight) {
+                                 if constexpr (n > 1) poison.meet(weight);
+                                 put(i, weight);
+                               });
+    pivots_.poison = poison;
   }
 
   /// The machine can foresee the weights of a large block, not those of many small ones.
@@ -541,7 +560,9 @@ class Group {
     const Real poison = pivots_.poison.value();
     for (size_t right = 0; right < arrays_.right.size(); ++right) {
       Value* const x = solution(right, 0);
-      for (size_t i = 0; i < at(n_steps_ * n_); ++i) x[i] += poison;
+      if (pivots_.poison.any()) {
+        for (size_t i = 0; i < at(n_steps_ * n_); ++i) x[i] += poison;
+      }
       Lane::store_all(x, at(n_steps_ * n_), arrays_.right[right].solution);
     }
   }
@@ -602,7 +623,7 @@ class Group {
   /// Factors, and begins to solve for `x`.
   PHASIC_MPI_INLINE void factor(const Plan::Block& block, Value* x) {
     if (block.sparse != nullptr) {
-      sparse_.factor(*block.sparse, edge_, carried_, x, pivots_);
+      sparse_.factor(*block.sparse, carried_, x, pivots_);
     } else if (block.panels != nullptr) {
       panels_.factor(*block.panels, edge_, carried_, x, pivots_);
     } else {

@@ -143,6 +143,11 @@ class Poison {
   PHASIC_MPI_INLINE void meet(const Vector<n>& number) {
     for (size_t p = 0; p < kParts; ++p) met_[p] |= marks(BitRegister(number.part[p] + 0.0));
   }
+  [[nodiscard]] PHASIC_MPI_INLINE bool any() const {
+    BitRegister all{};
+    for (size_t p = 0; p < kParts; ++p) all |= met_[p] >> 63;
+    return (all[0] | all[1] | all[2] | all[3]) != 0;
+  }
 
   /// NaN in those lanes, 0 in the others.
   [[nodiscard]] PHASIC_MPI_INLINE Vector<n> value() const {
@@ -176,6 +181,7 @@ class Poison<1> {
     }
     met_ |= met;
   }
+  [[nodiscard]] PHASIC_MPI_INLINE bool any() const { return met_ >> 63 != 0; }
   [[nodiscard]] PHASIC_MPI_INLINE double value() const {
     return std::bit_cast<double>(-(met_ >> 63));
   }
@@ -246,33 +252,25 @@ struct Lanes<double, n> {
                                       size_t index) {
     for (size_t lane = 0; lane < n; ++lane) lanes[lane][index] = get(value, lane);
   }
-  /// Numbers `first` to `first + count` of each array, all of which `poison` meets.
+  /// Hands numbers `first` to `first + count` of all arrays to `put`, counted from 0.
+  template <class Put>
   PHASIC_MPI_INLINE static void load_all(const std::array<const double*, n>& lanes, size_t first,
-                                         size_t count, Value* out, Poison<n>& poison) {
-    Poison<n> met = poison;
+                                         size_t count, const Put& put) {
     size_t i = 0;
     if constexpr (n > 1) {
       for (; i + kRegister <= count; i += kRegister) {
+        std::array<Value, kRegister> square;
         for (size_t p = 0; p < Value::kParts; ++p) {
           const double* const* const four = lanes.data() + p * kRegister;
-          RealRegister a = load_register(four[0] + first + i);
-          RealRegister b = load_register(four[1] + first + i);
-          RealRegister c = load_register(four[2] + first + i);
-          RealRegister d = load_register(four[3] + first + i);
-          transpose(a, b, c, d);
-          out[i].part[p] = a;
-          out[i + 1].part[p] = b;
-          out[i + 2].part[p] = c;
-          out[i + 3].part[p] = d;
+          for (size_t k = 0; k < kRegister; ++k) {
+            square[k].part[p] = load_register(four[k] + first + i);
+          }
+          transpose(square[0].part[p], square[1].part[p], square[2].part[p], square[3].part[p]);
         }
-        for (size_t k = 0; k < kRegister; ++k) met.meet(out[i + k]);
+        for (size_t k = 0; k < kRegister; ++k) put(i + k, square[k]);
       }
     }
-    for (; i < count; ++i) {
-      out[i] = load(lanes, first + i);
-      met.meet(out[i]);
-    }
-    poison = met;
+    for (; i < count; ++i) put(i, load(lanes, first + i));
   }
   /// `count` numbers of each lane to the beginning of its array.
   PHASIC_MPI_INLINE static void store_all(const Value* values, size_t count,

@@ -27,19 +27,16 @@ PHASIC_MPI_VECTORISED void run(Group<std::complex<double>, 1>& group, bool trans
   transposed ? group.solve_transposed() : group.solve();
 }
 
-/// The item `index` of all items of `shape`, an item being `stride` apart in each dimension.
-int64_t offset_of(int64_t index, const std::vector<int64_t>& shape,
-                  const std::vector<int64_t>& stride) {
-  int64_t offset = 0;
-  for (size_t d = shape.size(); d-- > 0;) {
-    offset += index % shape[d] * stride[d];
-    index /= shape[d];
-  }
-  return offset;
+size_t product(const std::vector<int64_t>& shape) {
+  return at(std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>()));
 }
 
-int64_t product(const std::vector<int64_t>& shape) {
-  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+/// One array of each lane.
+template <size_t n, class Item, class Pointer>
+std::array<Pointer, n> lanes_of(const std::array<Item, n>& lanes, Pointer Item::* member) {
+  std::array<Pointer, n> out;
+  for (size_t lane = 0; lane < n; ++lane) out[lane] = lanes[lane].*member;
+  return out;
 }
 
 }  // namespace
@@ -56,7 +53,7 @@ BatchSolver<T>::BatchSolver(std::shared_ptr<const Plan> plan, Systems<T> systems
     const bool shared = systems_.weight.stride[d] == 0 && systems_.shift.stride[d] == 0;
     (shared ? factors_ : right_)[d] = 1;
   }
-  n_factors_ = at(product(factors_));
+  n_factors_ = product(factors_);
   // Two lanes and more of a vector cost less than as many scalars.
   n_lanes_ = n_factors_ < 3 ? 1 : (std::is_same_v<T, double> ? plan_->n_lanes() : 4);
   n_tasks_ = product(systems_.shape) == 0 ? 0 : (n_factors_ + n_lanes_ - 1) / n_lanes_;
@@ -75,27 +72,42 @@ void BatchSolver<T>::run(size_t task) const {
 }
 
 template <class T>
+auto BatchSolver<T>::item(Item from, const std::vector<int64_t>& shape, size_t index) const
+    -> Item {
+  for (size_t d = shape.size(); d-- > 0;) {
+    if (shape[d] == 1) continue;
+    const auto place = static_cast<int64_t>(index % at(shape[d]));
+    index /= at(shape[d]);
+    from.weight += systems_.weight.stride[d] * place;
+    from.shift += systems_.shift.stride[d] * place;
+    from.multiplier += systems_.multiplier.stride[d] * place;
+    from.rhs += systems_.rhs.stride[d] * place;
+    from.solution += systems_.solution.stride[d] * place;
+  }
+  return from;
+}
+
+template <class T>
 template <size_t n>
 void BatchSolver<T>::run_lanes(size_t task) const {
-  std::array<int64_t, n> factor;
+  const Item origin{systems_.weight.data, systems_.shift.data, systems_.multiplier.data,
+                    systems_.rhs.data, systems_.solution.data};
+  std::array<Item, n> lanes;
   for (size_t lane = 0; lane < n; ++lane) {
     // Lanes beyond the last repeat it, and write the same numbers.
-    factor[lane] = static_cast<int64_t>(std::min(task * n + lane, n_factors_ - 1));
+    lanes[lane] = item(origin, factors_, std::min(task * n + lane, n_factors_ - 1));
   }
-  const auto lanes_of = [&]<class Number>(const Operand<Number>& operand, int64_t right) {
-    std::array<Number*, n> lanes;
-    for (size_t lane = 0; lane < n; ++lane) {
-      lanes[lane] = operand.data + offset_of(factor[lane], factors_, operand.stride) +
-                    offset_of(right, right_, operand.stride);
-    }
-    return lanes;
-  };
-  typename Group<T, n>::Arrays arrays{
-      lanes_of(systems_.weight, 0), Source<T, n>(lanes_of(systems_.shift, 0)), {}};
-  for (int64_t right = 0; right < product(right_); ++right) {
-    arrays.right.push_back({Source<T, n>(lanes_of(systems_.multiplier, right)),
-                            Source<T, n>(lanes_of(systems_.rhs, right)),
-                            lanes_of(systems_.solution, right)});
+  typename Group<T, n>::Arrays arrays{lanes_of(lanes, &Item::weight),
+                                      Source<T, n>(lanes_of(lanes, &Item::shift)),
+                                      {}};
+  const size_t n_right = product(right_);
+  arrays.right.reserve(n_right);
+  for (size_t right = 0; right < n_right; ++right) {
+    std::array<Item, n> own;
+    for (size_t lane = 0; lane < n; ++lane) own[lane] = item(lanes[lane], right_, right);
+    arrays.right.push_back({Source<T, n>(lanes_of(own, &Item::multiplier)),
+                            Source<T, n>(lanes_of(own, &Item::rhs)),
+                            lanes_of(own, &Item::solution)});
   }
   Group<T, n> group(*plan_, systems_.n_steps, arrays);
   phasic_mpi::run(group, transposed_);

@@ -52,6 +52,17 @@ class BatchSolver {
   void run(size_t task) const;
 
  private:
+  /// Arrays of one system.
+  struct Item {
+    const double* weight;
+    const T* shift;
+    const T* multiplier;
+    const T* rhs;
+    T* solution;
+  };
+  /// The one at `index` in `shape`, counted from another.
+  Item item(Item from, const std::vector<int64_t>& shape, size_t index) const;
+
   template <size_t n>
   void run_lanes(size_t task) const;
 

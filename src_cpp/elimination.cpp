@@ -52,6 +52,21 @@ bool join_lower(const PatternView& pattern, size_t first, std::vector<int32_t>& 
   return 2 * (cost_of(pattern, lower) + within) < apart;
 }
 
+/// Entry of a pattern that a search for `column` among those of a row has led to.
+int32_t checked_entry(const PatternView& pattern, const int32_t* found, const int32_t* end,
+                      int32_t column) {
+  if (found == end || *found != column) {
+    throw std::invalid_argument("a pattern lacks entries that its elimination fills in");
+  }
+  return static_cast<int32_t>(found - pattern.col - pattern.row_ptr.front());
+}
+
+int32_t entry_of(const PatternView& pattern, int32_t row, int32_t column) {
+  const std::span<const int32_t> lower = pattern.lower(at(row));
+  const int32_t* const end = lower.data() + lower.size();
+  return checked_entry(pattern, std::lower_bound(lower.data(), end, column), end, column);
+}
+
 }  // namespace
 
 int64_t count_products(const PatternView& pattern) {
@@ -65,8 +80,7 @@ int64_t count_products(const PatternView& pattern) {
 }
 
 SparseProgram::SparseProgram(const PatternView& pattern)
-    : n_entries(static_cast<int32_t>(pattern.n_entries())), steps(pattern.n()) {
-  const int64_t base = pattern.row_ptr.front();
+    : n_entries(static_cast<int32_t>(pattern.n_entries())) {
   const size_t n = pattern.n();
   int32_t next = 0;
   for (const int64_t slot : pattern.edge_slot) {
@@ -75,39 +89,68 @@ SparseProgram::SparseProgram(const PatternView& pattern)
     ++next;
   }
   while (next < n_entries) fill_entry.push_back(next++);
-  std::vector<std::vector<std::pair<int32_t, int32_t>>> columns(n);  // row and entry
+
+  std::vector<std::vector<int32_t>> rows(n);  // that have each column in L
   for (size_t row = 0; row < n; ++row) {
-    int64_t entry = pattern.row_ptr[row] - base;
-    for (const int32_t k : pattern.lower(row)) {
-      columns[at(k)].emplace_back(static_cast<int32_t>(row), static_cast<int32_t>(entry++));
+    for (const int32_t k : pattern.lower(row)) rows[at(k)].push_back(static_cast<int32_t>(row));
+  }
+  const std::vector<int32_t> ends = supernode_ends(pattern);
+  std::vector<int32_t> waiting;  // rows that wait for the second pivot of a pair
+  std::vector<int32_t> alone_rows;
+  for (size_t k = 0; k < n; ++k) {
+    const auto later = static_cast<int32_t>(k + 1);
+    const bool second = !waiting.empty();
+    const bool first = !second && ends[k] > later && !rows[k].empty() && rows[k].back() > later;
+    alone_rows.clear();
+    if (first) {
+      std::ranges::copy_if(rows[k], std::back_inserter(waiting),
+                           [&](int32_t r) { return r > later; });
+      if (rows[k].front() == later) alone_rows.push_back(later);
+      add_step(pattern, k, alone_rows, {});
+    } else {
+      std::ranges::set_difference(rows[k], waiting, std::back_inserter(alone_rows));
+      add_step(pattern, k, alone_rows, waiting);
+      waiting.clear();
     }
   }
-  std::vector<int64_t> entry_at(n);  // of each column in the row at hand
-  target.reserve(at(count_products(pattern)));
-  for (size_t k = 0; k < n; ++k) {
-    const std::span<const int32_t> upper = pattern.upper(k);
-    bool updates = false;
-    for (const auto& [row, entry] : columns[k]) {
-      lower.push_back({pattern.order[at(row)], entry});
-      updates |= !upper.empty() && (upper.size() > 1 || upper.front() != row);
+}
+
+void SparseProgram::add_step(const PatternView& pattern, size_t k,
+                             std::span<const int32_t> alone_rows,
+                             std::span<const int32_t> both_rows) {
+  const std::span<const int32_t> upper = pattern.upper(k);
+  const auto column = static_cast<int32_t>(k);
+  const auto jumps_back = [&](int32_t row) { return upper.size() == 1 && upper.front() == row; };
+  const bool updates =
+      !std::ranges::all_of(alone_rows, jumps_back) || !std::ranges::all_of(both_rows, jumps_back);
+  for (const int32_t row : both_rows) {
+    both.push_back({pattern.order[at(row)], entry_of(pattern, row, column - 1),
+                    entry_of(pattern, row, column)});
+    if (updates) add_targets(pattern, row, upper);
+  }
+  for (const int32_t row : alone_rows) {
+    alone.push_back({pattern.order[at(row)], entry_of(pattern, row, column)});
+    if (updates) add_targets(pattern, row, upper);
+  }
+  for (const int32_t c : upper) upper_vertex.push_back(pattern.order[at(c)]);
+  const auto n_upper = static_cast<int32_t>(upper.size());
+  steps.push_back({pattern.order[k],
+                   static_cast<int32_t>(pattern.upper_ptr[k] - pattern.row_ptr.front()), n_upper,
+                   updates ? n_upper : 0, static_cast<int32_t>(both_rows.size()),
+                   static_cast<int32_t>(alone_rows.size())});
+}
+
+void SparseProgram::add_targets(const PatternView& pattern, int32_t row,
+                                std::span<const int32_t> columns) {
+  const int32_t* entry = pattern.col + pattern.row_ptr[at(row)];
+  const int32_t* const end = pattern.col + pattern.row_ptr[at(row) + 1];
+  for (const int32_t column : columns) {
+    if (column == row) {
+      target.push_back(n_entries);
+      continue;
     }
-    for (const auto& [row, entry] : columns[k]) {
-      if (!updates) break;
-      const int64_t begin = pattern.row_ptr[at(row)] - base;
-      const int64_t end = pattern.row_ptr[at(row) + 1] - base;
-      for (int64_t e = begin; e < end; ++e) entry_at[at(pattern.col[e + base])] = e;
-      for (const int32_t column : upper) {
-        const int64_t place = column == row ? n_entries : entry_at[at(column)];
-        if (column != row && (place < begin || place >= end)) {
-          throw std::invalid_argument("a pattern lacks entries that its elimination fills in");
-        }
-        target.push_back(static_cast<int32_t>(place));
-      }
-    }
-    for (const int32_t column : upper) upper_vertex.push_back(pattern.order[at(column)]);
-    const auto n_upper = static_cast<int32_t>(upper.size());
-    steps[k] = {pattern.order[k], static_cast<int32_t>(pattern.upper_ptr[k] - base), n_upper,
-                updates ? n_upper : 0, static_cast<int32_t>(columns[k].size())};
+    while (entry != end && *entry < column) ++entry;
+    target.push_back(checked_entry(pattern, entry, end, column));
   }
 }
 

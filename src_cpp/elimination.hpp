@@ -32,19 +32,27 @@ int64_t count_products(const PatternView& pattern);
 
 /// For patterns with little fill. The entries lie in memory as in the pattern; once a pivot is
 /// known, its row of U is added to all rows that have it, at places that are listed one by one. So
-/// a vertex takes few loops, whose lengths a processor can guess.
+/// a vertex takes few loops, whose lengths a processor can guess. Pivots of a supernode go in
+/// pairs: rows that have the first also have the second, and meet both at once.
 struct SparseProgram {
+  /// Throws std::invalid_argument if the pattern lacks entries that its elimination fills in.
   explicit SparseProgram(const PatternView& pattern);
 
   struct Step {
     int32_t vertex;
     int32_t upper;      // first entry of its row of U
     int32_t n_upper;    // entries of that row
-    int32_t n_updates;  // as many, or 0 if all updates are jumps back
-    int32_t n_lower;    // entries of its column of L
+    int32_t n_updates;  // of each row that meets it: as many, or 0 if all are jumps back
+    int32_t n_both;     // rows that meet the pivot before it and this one
+    int32_t n_alone;    // rows that meet this one alone
   };
-  struct Lower {
+  struct Both {
     int32_t vertex;  // of the row
+    int32_t before;  // its entries of L
+    int32_t entry;
+  };
+  struct Alone {
+    int32_t vertex;
     int32_t entry;
   };
 
@@ -52,9 +60,15 @@ struct SparseProgram {
   std::vector<int32_t> edge_entry;    // of each edge
   std::vector<int32_t> fill_entry;    // the other entries
   std::vector<Step> steps;            // in elimination order
-  std::vector<Lower> lower;           // columns of L, step after step
+  std::vector<Both> both;             // step after step
+  std::vector<Alone> alone;           // step after step
   std::vector<int32_t> target;        // of the updates; n_entries for a jump back
   std::vector<int32_t> upper_vertex;  // columns of U, step after step
+
+ private:
+  void add_step(const PatternView& pattern, size_t k, std::span<const int32_t> alone_rows,
+                std::span<const int32_t> both_rows);
+  void add_targets(const PatternView& pattern, int32_t row, std::span<const int32_t> columns);
 };
 
 /// For patterns with much fill. Rows are eliminated one by one or, where they have most of L in

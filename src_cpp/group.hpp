@@ -87,35 +87,56 @@ class SparseFactor {
   PHASIC_MPI_INLINE void factor(const SparseProgram& program, Carried<T, n>* carried, Value* x,
                                 Pivots<T, n>& pivots) {
     Value* const entry = entry_;
-    const SparseProgram::Lower* lower = program.lower.data();
+    const SparseProgram::Both* both = program.both.data();
+    const SparseProgram::Alone* alone = program.alone.data();
     const int32_t* target = program.target.data();
     for (const SparseProgram::Step& step : program.steps) {
-      const Value* const upper = entry + step.upper;
       const Carried<T, n> own = carried[step.vertex];
+      const Value* const upper = entry + step.upper;
       x[step.vertex] = own.x;
-      Value pivot = own.escape;
-      for (int32_t c = 0; c < step.n_upper; ++c) pivot += upper[c];
-      const Value inverse = pivots.invert(pivot);
-      inverse_[step.vertex] = inverse;
-      for (int32_t l = 0; l < step.n_lower; ++l, ++lower) {
-        const Value multiplier = entry[lower->entry] * inverse;
-        entry[lower->entry] = multiplier;
-        carried[lower->vertex].escape += multiplier * own.escape;
-        carried[lower->vertex].x += multiplier * own.x;
-        for (int32_t c = 0; c < step.n_updates; ++c) {
-          entry[*target++] += multiplier * upper[c];
+      Value sum = own.escape;
+      for (int32_t c = 0; c < step.n_upper; ++c) sum += upper[c];
+      const Pivot pivot{pivots.invert(sum), own};
+      inverse_[step.vertex] = pivot.inverse;
+      if (step.n_both > 0) {
+        const SparseProgram::Step& step_before = *(&step - 1);
+        const Pivot before{inverse_[step_before.vertex], carried[step_before.vertex]};
+        // Its row of U begins with the column of this pivot.
+        const Value* const upper_before = entry + step_before.upper;
+        const Value between = *upper_before;
+        for (int32_t r = 0; r < step.n_both; ++r, ++both) {
+          const Value first = meet(before, entry[both->before], carried[both->vertex]);
+          entry[both->entry] += first * between;
+          const Value second = meet(pivot, entry[both->entry], carried[both->vertex]);
+          for (int32_t c = 0; c < step.n_updates; ++c) {
+            Value updated = entry[*target];
+            updated += first * upper_before[c + 1];
+            updated += second * upper[c];
+            entry[*target++] = updated;
+          }
         }
+      }
+      for (int32_t r = 0; r < step.n_alone; ++r, ++alone) {
+        const Value multiplier = meet(pivot, entry[alone->entry], carried[alone->vertex]);
+        for (int32_t c = 0; c < step.n_updates; ++c) entry[*target++] += multiplier * upper[c];
       }
     }
   }
 
   PHASIC_MPI_INLINE void forward(const SparseProgram& program, Value* x) const {
-    const SparseProgram::Lower* lower = program.lower.data();
+    const SparseProgram::Both* both = program.both.data();
+    const SparseProgram::Alone* alone = program.alone.data();
+    Value before{};
     for (const SparseProgram::Step& step : program.steps) {
       const Value own = x[step.vertex];
-      for (int32_t l = 0; l < step.n_lower; ++l, ++lower) {
-        x[lower->vertex] += entry_[lower->entry] * own;
+      for (int32_t r = 0; r < step.n_both; ++r, ++both) {
+        x[both->vertex] += entry_[both->before] * before;
+        x[both->vertex] += entry_[both->entry] * own;
       }
+      for (int32_t r = 0; r < step.n_alone; ++r, ++alone) {
+        x[alone->vertex] += entry_[alone->entry] * own;
+      }
+      before = own;
     }
   }
 
@@ -143,24 +164,46 @@ class SparseFactor {
         x[*upper_vertex++] += entry_[step.upper + c] * own;
       }
     }
-    const SparseProgram::Lower* lower = program.lower.data() + program.lower.size();
+    const SparseProgram::Both* both = program.both.data() + program.both.size();
+    const SparseProgram::Alone* alone = program.alone.data() + program.alone.size();
     for (size_t k = program.steps.size(); k-- > 0;) {
       const SparseProgram::Step& step = program.steps[k];
       Value sum = x[step.vertex];
-      for (int32_t l = step.n_lower; l-- > 0;) {
-        --lower;
-        sum += entry_[lower->entry] * x[lower->vertex];
+      for (int32_t r = 0; r < step.n_alone; ++r) {
+        --alone;
+        sum += entry_[alone->entry] * x[alone->vertex];
+      }
+      for (int32_t r = 0; r < step.n_both; ++r) {
+        --both;
+        sum += entry_[both->entry] * x[both->vertex];
+        x[program.steps[k - 1].vertex] += entry_[both->before] * x[both->vertex];
       }
       x[step.vertex] = sum;
     }
   }
 
  private:
+  struct Pivot {
+    Value inverse;
+    Carried<T, n> carried;
+  };
+
+  /// The jump from a row to a pivot becomes a multiplier, by which all that the pivot's row carries
+  /// along is added to what the row carries.
+  PHASIC_MPI_INLINE static Value meet(const Pivot& pivot, Value& entry, Carried<T, n>& carried) {
+    const Value multiplier = entry * pivot.inverse;
+    entry = multiplier;
+    carried.escape += multiplier * pivot.carried.escape;
+    carried.x += multiplier * pivot.carried.x;
+    return multiplier;
+  }
+
   Value* entry_ = nullptr;  // and one that is never read
   Value* inverse_ = nullptr;
 };
 
-/// The same for a block that follows a PanelProgram. What belongs to vertices is numbered by elimination.
+/// The same for a block that follows a PanelProgram. What belongs to vertices is numbered by
+/// elimination.
 template <class T, size_t n>
 class PanelFactor {
   using Real = typename Lanes<T, n>::Real;

@@ -59,7 +59,9 @@ class Plan {
   [[nodiscard]] std::span<const uint8_t> exits() const { return exits_; }
 
   /// How many theta to factor side by side: large blocks leave the cache with fewer.
-  [[nodiscard]] size_t n_lanes() const { return getenv("NL") ? atoi(getenv("NL")) : sizes_.panel_vertices > 0 ? 4 : 8; }
+  [[nodiscard]] size_t n_lanes() const {
+    return getenv("NL") ? atoi(getenv("NL")) : sizes_.panel_vertices > 0 ? 4 : 8;
+  }
 
   /// Memory for threads that solve.
   [[nodiscard]] WorkspacePool& workspaces() const { return workspaces_; }

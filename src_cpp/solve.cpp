@@ -97,9 +97,8 @@ void BatchSolver<T>::run_lanes(size_t task) const {
     // Lanes beyond the last repeat it, and write the same numbers.
     lanes[lane] = item(origin, factors_, std::min(task * n + lane, n_factors_ - 1));
   }
-  typename Group<T, n>::Arrays arrays{lanes_of(lanes, &Item::weight),
-                                      Source<T, n>(lanes_of(lanes, &Item::shift)),
-                                      {}};
+  typename Group<T, n>::Arrays arrays{
+      lanes_of(lanes, &Item::weight), Source<T, n>(lanes_of(lanes, &Item::shift)), {}};
   const size_t n_right = product(right_);
   arrays.right.reserve(n_right);
   for (size_t right = 0; right < n_right; ++right) {

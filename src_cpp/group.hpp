@@ -474,6 +474,7 @@ class Group {
 
   Group(const Plan& plan, int64_t n_steps, const Arrays& arrays)
       : plan_(plan),
+        way_(plan.way(n > 1)),
         trace_(plan.trace()),
         n_steps_(n_steps),
         n_(static_cast<int64_t>(plan.n_transient())),
@@ -483,7 +484,7 @@ class Group {
     memory_ = plan_.workspaces().take(counter.n_lines());
     Workspace workspace(memory_.data());
     place(workspace);
-    panels_.clear(plan_.sizes());
+    panels_.clear(way_.sizes);
   }
   ~Group() { plan_.workspaces().give_back(std::move(memory_)); }
   Group(const Group&) = delete;
@@ -491,10 +492,10 @@ class Group {
 
   PHASIC_MPI_INLINE void solve() {
     check_weights();
-    for (size_t b = plan_.blocks().size(); b-- > 0;) {
-      const Plan::Block& block = plan_.blocks()[b];
+    for (size_t b = way_.blocks.size(); b-- > 0;) {
+      const Plan::Block& block = way_.blocks[b];
       load_weights(block);
-      if (b > 0) fetch_weights(plan_.blocks()[b - 1]);
+      if (b > 0) fetch_weights(way_.blocks[b - 1]);
       for (size_t right = 0; right < arrays_.right.size(); ++right) {
         for (int64_t step = 0; step < n_steps_; ++step) {
           Value* const x = solution(right, step) + block.first;
@@ -515,7 +516,7 @@ class Group {
   PHASIC_MPI_INLINE void solve_transposed() {
     check_weights();
     load_right();
-    for (const Plan::Block& block : plan_.blocks()) {
+    for (const Plan::Block& block : way_.blocks) {
       load_weights(block);
       leave(block);
       factor(block, scratch_);  // which nothing reads
@@ -528,7 +529,7 @@ class Group {
 
  private:
   void place(Workspace& workspace) {
-    const Plan::Sizes& sizes = plan_.sizes();
+    const Plan::Sizes& sizes = way_.sizes;
     if constexpr (n > 1) {
       edge_lanes_ = workspace.take<Real>(sizes.edges);
       off_lanes_ = workspace.take<Real>(sizes.off);
@@ -722,6 +723,7 @@ class Group {
   static constexpr int64_t kFetched = 1024;  // weights of a range
 
   const Plan& plan_;
+  const Plan::Way& way_;
   const TraceView& trace_;
   int64_t n_steps_;
   int64_t n_;

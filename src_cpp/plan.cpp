@@ -1,16 +1,17 @@
 #include "plan.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <functional>
 #include <limits>
 #include <stdexcept>
+#include <utility>
 
 namespace phasic_mpi {
 namespace {
 
-// Products per entry from which panels beat lists of places.
-const int64_t kDense = getenv("KD") ? atoi(getenv("KD")) : 8;
+// Products per entry from which panels beat lists of places, for one theta and for several.
+constexpr int64_t kDense = 8;
+constexpr int64_t kDenseLanes = 24;
 
 size_t at(int64_t index) { return static_cast<size_t>(index); }
 
@@ -28,7 +29,6 @@ void raise(size_t& most, T count) {
 Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot)
     : trace_(trace),
       n_weights_(weight_slot.size()),
-      blocks_(trace.n_blocks()),
       exits_(trace.n_transient(), 0),
       sparse_(trace.pattern_ptr.size() - 1),
       panels_(trace.pattern_ptr.size() - 1) {
@@ -37,10 +37,12 @@ Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot)
   require(weight_slot.empty() || (weight_slot.front() >= 0 && weight_slot.back() < trace.n_slots()),
           "weight_slot is out of range");
   require(n_weights_ <= at(std::numeric_limits<int32_t>::max()), "there are 2^31 weights or more");
-  place_edges(weight_slot);
+  const std::vector<Block> blocks = place_edges(weight_slot);
+  one_ = make_way(blocks, true);
+  many_ = make_way(blocks, false);
 }
 
-void Plan::place_edges(std::span<const int64_t> weight_slot) {
+std::vector<Plan::Block> Plan::place_edges(std::span<const int64_t> weight_slot) {
   const auto index_of = [&](int64_t slot) {
     return std::ranges::lower_bound(weight_slot, slot) - weight_slot.begin();
   };
@@ -51,13 +53,14 @@ void Plan::place_edges(std::span<const int64_t> weight_slot) {
   require(exit - first_off == trace_.off_ptr.back(), "an edge between blocks has no weight");
   for (const int64_t slot : weight_slot.subspan(at(exit))) exits_[at(slot - first_exit_slot)] = 1;
 
+  std::vector<Block> blocks(trace_.n_blocks());
   std::vector<int64_t> model(panels_.size(), -1);  // the first block of each pattern
-  for (size_t b = 0; b < blocks_.size(); ++b) {
+  for (size_t b = 0; b < blocks.size(); ++b) {
     const int64_t first = trace_.block_ptr[b];
     const int64_t last = trace_.block_ptr[b + 1];
     const int64_t edge = index_of(trace_.value_ptr[b]);
     const int64_t n_exits = std::count(exits_.begin() + first, exits_.begin() + last, 1);
-    Block& block = blocks_[b];
+    Block& block = blocks[b];
     block = {first,
              last - first,
              edge,
@@ -69,19 +72,15 @@ void Plan::place_edges(std::span<const int64_t> weight_slot) {
              nullptr,
              nullptr};
     exit += n_exits;
-    raise(sizes_.vertices, block.n);
-    raise(sizes_.edges, block.n_edges);
-    raise(sizes_.off, block.n_off);
-    raise(sizes_.exits, block.n_exits);
     if (trace_.block_pattern[b] < 0) continue;
 
     const size_t pattern = at(trace_.block_pattern[b]);
     const auto edges = weight_slot.subspan(at(edge), at(block.n_edges));
     if (model[pattern] < 0) {
       model[pattern] = static_cast<int64_t>(b);
-      add_program(pattern, trace_.value_ptr[b], edges);
+      add_programs(pattern, trace_.value_ptr[b], edges);
     } else {
-      const Block& other = blocks_[at(model[pattern])];
+      const Block& other = blocks[at(model[pattern])];
       const int64_t shift = trace_.value_ptr[b] - trace_.value_ptr[at(model[pattern])];
       require(std::ranges::equal(
                   edges, weight_slot.subspan(at(other.edge_weight), at(other.n_edges)),
@@ -91,9 +90,10 @@ void Plan::place_edges(std::span<const int64_t> weight_slot) {
     block.sparse = sparse_[pattern].get();
     block.panels = panels_[pattern].get();
   }
+  return blocks;
 }
 
-void Plan::add_program(size_t pattern, int64_t first_slot, std::span<const int64_t> edge_slot) {
+void Plan::add_programs(size_t pattern, int64_t first_slot, std::span<const int64_t> edge_slot) {
   const size_t row = at(trace_.pattern_ptr[pattern]);
   const size_t n = at(trace_.pattern_ptr[pattern + 1]) - row;
   const PatternView view{trace_.order.subspan(row, n),
@@ -103,17 +103,34 @@ void Plan::add_program(size_t pattern, int64_t first_slot, std::span<const int64
                          edge_slot,
                          first_slot};
   const int64_t n_products = count_products(view);
-  if (n_products <= kDense * view.n_entries() && n_products < std::numeric_limits<int32_t>::max()) {
+  if (n_products <= kDenseLanes * view.n_entries() &&
+      n_products <= std::numeric_limits<int32_t>::max()) {
     sparse_[pattern] = std::make_unique<const SparseProgram>(view);
-    raise(sizes_.sparse_entries, view.n_entries() + 1);
-    return;
   }
-  panels_[pattern] = std::make_unique<const PanelProgram>(view);
-  const PanelProgram& program = *panels_[pattern];
-  raise(sizes_.panel_vertices, n);
-  raise(sizes_.panel_upper, program.upper_col.size());
-  raise(sizes_.lower, program.n_lower);
-  raise(sizes_.lower_rows, program.n_lower_rows);
+  if (n_products > kDense * view.n_entries()) {
+    panels_[pattern] = std::make_unique<const PanelProgram>(view);
+  }
+}
+
+Plan::Way Plan::make_way(std::vector<Block> blocks, bool prefer_panels) const {
+  Sizes sizes;
+  for (Block& block : blocks) {
+    raise(sizes.vertices, block.n);
+    raise(sizes.edges, block.n_edges);
+    raise(sizes.off, block.n_off);
+    raise(sizes.exits, block.n_exits);
+    if (prefer_panels && block.panels != nullptr) block.sparse = nullptr;
+    if (block.sparse != nullptr) {
+      block.panels = nullptr;
+      raise(sizes.sparse_entries, block.sparse->n_entries + 1);
+    } else if (block.panels != nullptr) {
+      raise(sizes.panel_vertices, block.n);
+      raise(sizes.panel_upper, block.panels->upper_col.size());
+      raise(sizes.lower, block.panels->n_lower);
+      raise(sizes.lower_rows, block.panels->n_lower_rows);
+    }
+  }
+  return {std::move(blocks), sizes};
 }
 
 }  // namespace phasic_mpi

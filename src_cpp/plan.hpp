@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <span>
 #include <vector>
@@ -22,7 +21,7 @@ class Plan {
   /// The arrays behind both must outlive the plan. Throws std::invalid_argument if they do not fit.
   Plan(const TraceView& trace, std::span<const int64_t> weight_slot);
 
-  /// One diagonal block and its ranges of weights. A block of one vertex has no program.
+  /// One diagonal block and its ranges of weights. It has one program, or none if it is one vertex.
   struct Block {
     int64_t first;  // position of its first vertex
     int64_t n;
@@ -47,36 +46,38 @@ class Plan {
     size_t lower = 0;  // see PanelProgram
     size_t lower_rows = 0;
   };
+  /// How to go through the blocks: for several theta side by side, lists of places pay for longer.
+  struct Way {
+    std::vector<Block> blocks;  // in topological order
+    Sizes sizes;
+  };
 
   [[nodiscard]] const TraceView& trace() const { return trace_; }
   [[nodiscard]] size_t n_weights() const { return n_weights_; }
   [[nodiscard]] size_t n_transient() const { return trace_.n_transient(); }
-  /// In topological order.
-  [[nodiscard]] std::span<const Block> blocks() const { return blocks_; }
-  [[nodiscard]] const Sizes& sizes() const { return sizes_; }
+  [[nodiscard]] const Way& way(bool many) const { return many ? many_ : one_; }
 
   /// Whether each position has an exit rate.
   [[nodiscard]] std::span<const uint8_t> exits() const { return exits_; }
 
   /// How many theta to factor side by side: large blocks leave the cache with fewer.
-  [[nodiscard]] size_t n_lanes() const {
-    return getenv("NL") ? atoi(getenv("NL")) : sizes_.panel_vertices > 0 ? 4 : 8;
-  }
+  [[nodiscard]] size_t n_lanes() const { return many_.sizes.panel_vertices > 0 ? 4 : 8; }
 
   /// Memory for threads that solve.
   [[nodiscard]] WorkspacePool& workspaces() const { return workspaces_; }
 
  private:
-  void place_edges(std::span<const int64_t> weight_slot);
-  void add_program(size_t pattern, int64_t first_slot, std::span<const int64_t> edge_slot);
+  [[nodiscard]] std::vector<Block> place_edges(std::span<const int64_t> weight_slot);
+  void add_programs(size_t pattern, int64_t first_slot, std::span<const int64_t> edge_slot);
+  [[nodiscard]] Way make_way(std::vector<Block> blocks, bool prefer_panels) const;
 
   TraceView trace_;
   size_t n_weights_;
-  std::vector<Block> blocks_;
   std::vector<uint8_t> exits_;
   std::vector<std::unique_ptr<const SparseProgram>> sparse_;  // of each pattern, or null
   std::vector<std::unique_ptr<const PanelProgram>> panels_;
-  Sizes sizes_;
+  Way one_;
+  Way many_;
   mutable WorkspacePool workspaces_;
 };
 

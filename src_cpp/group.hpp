@@ -84,13 +84,15 @@ class SparseFactor {
   }
 
   /// Factors, and solves (I - L) x = carried x.
+  template <class Fetch>
   PHASIC_MPI_INLINE void factor(const SparseProgram& program, Carried<T, n>* carried, Value* x,
-                                Pivots<T, n>& pivots) {
+                                Pivots<T, n>& pivots, const Fetch& fetch) {
     Value* const entry = entry_;
     const SparseProgram::Both* both = program.both.data();
     const SparseProgram::Alone* alone = program.alone.data();
     const int32_t* target = program.target.data();
     for (const SparseProgram::Step& step : program.steps) {
+      fetch();
       const Carried<T, n> own = carried[step.vertex];
       const Value* const upper = entry + step.upper;
       x[step.vertex] = own.x;
@@ -141,12 +143,15 @@ class SparseFactor {
   }
 
   /// x = (S - U)^-1 x.
-  PHASIC_MPI_INLINE void backward(const SparseProgram& program, Value* x) const {
+  template <class Fetch>
+  PHASIC_MPI_INLINE void backward(const SparseProgram& program, Value* x,
+                                  const Fetch& fetch) const {
     const int32_t* upper_vertex = program.upper_vertex.data() + program.upper_vertex.size();
     for (size_t k = program.steps.size(); k-- > 0;) {
       const SparseProgram::Step& step = program.steps[k];
       const Value* const upper = entry_ + step.upper;
       upper_vertex -= step.n_upper;
+      fetch();
       Value sum = x[step.vertex];
       // The first column is the last to be known.
       for (int32_t c = step.n_upper; c-- > 0;) sum += upper[c] * x[upper_vertex[c]];
@@ -495,7 +500,7 @@ class Group {
     for (size_t b = way_.blocks.size(); b-- > 0;) {
       const Plan::Block& block = way_.blocks[b];
       load_weights(block);
-      if (b > 0) fetch_weights(way_.blocks[b - 1]);
+      if (b > 0) fetch(way_.blocks[b - 1].edge_weight, way_.blocks[b - 1].n_edges);
       for (size_t right = 0; right < arrays_.right.size(); ++right) {
         for (int64_t step = 0; step < n_steps_; ++step) {
           Value* const x = solution(right, step) + block.first;
@@ -506,6 +511,7 @@ class Group {
             enter(block, right, step);
             forward(block, x);
           }
+          if (b > 0) fetch(way_.blocks[b - 1].off_weight, way_.blocks[b - 1].n_off);
           backward(block, x);
         }
       }
@@ -581,16 +587,18 @@ class Group {
     pivots_.poison = poison;
   }
 
-  /// The machine can foresee the weights of a large block, not those of many small ones.
-  PHASIC_MPI_INLINE void fetch_weights(const Plan::Block& block) {
+  /// Fetches some more weights of the block to come. All at once they would keep others waiting.
+  PHASIC_MPI_INLINE void fetch_some() {
     if constexpr (n > 1) {
-      for (const auto& [first, count] : {std::pair(block.edge_weight, block.n_edges),
-                                         std::pair(block.off_weight, block.n_off)}) {
-        for (int64_t w = first; w < first + std::min(count, kFetched); w += 8) {
-          for (const double* lane : arrays_.weight) __builtin_prefetch(lane + w, 0, 2);
-        }
-      }
+      if (fetched_ == fetched_end_) return;
+      for (const double* lane : arrays_.weight) __builtin_prefetch(lane + fetched_, 0, 2);
+      fetched_ += kLine;
     }
+  }
+
+  PHASIC_MPI_INLINE void fetch(int64_t first, int64_t count) {
+    fetched_ = first;
+    fetched_end_ = first + (count + kLine - 1) / kLine * kLine;
   }
 
   PHASIC_MPI_INLINE void load_right() {
@@ -667,7 +675,7 @@ class Group {
   /// Factors, and begins to solve for `x`.
   PHASIC_MPI_INLINE void factor(const Plan::Block& block, Value* x) {
     if (block.sparse != nullptr) {
-      sparse_.factor(*block.sparse, carried_, x, pivots_);
+      sparse_.factor(*block.sparse, carried_, x, pivots_, [&] { fetch_some(); });
     } else if (block.panels != nullptr) {
       panels_.factor(*block.panels, edge_, carried_, x, pivots_);
     } else {
@@ -686,7 +694,7 @@ class Group {
 
   PHASIC_MPI_INLINE void backward(const Plan::Block& block, Value* x) {
     if (block.sparse != nullptr) {
-      sparse_.backward(*block.sparse, x);
+      sparse_.backward(*block.sparse, x, [&] { fetch_some(); });
     } else if (block.panels != nullptr) {
       panels_.backward(*block.panels, x);
     } else {
@@ -720,7 +728,7 @@ class Group {
     }
   }
 
-  static constexpr int64_t kFetched = 1024;  // weights of a range
+  static constexpr int64_t kLine = 8;  // weights
 
   const Plan& plan_;
   const Plan::Way& way_;
@@ -739,6 +747,8 @@ class Group {
   Real* edge_lanes_ = nullptr;
   Real* off_lanes_ = nullptr;
   Real* exit_lanes_ = nullptr;
+  int64_t fetched_ = 0;
+  int64_t fetched_end_ = 0;
   Carried<T, n>* carried_ = nullptr;  // of a single vertex the inverse pivot later on
   Value* scratch_ = nullptr;
   Value* x_ = nullptr;

@@ -109,6 +109,12 @@ class Plan:
     def __init__(self, trace: Trace, weight_slot: _Int64Array) -> None: ...
     @property
     def id(self) -> int: ...
+    def time_solves(self, weight: NDArray[np.float64], at_least: float) -> float:
+        """Seconds to factor and solve once for each row of ``float64[n_theta, n_weights]``.
+
+        On the calling thread, with a right-hand side of ones and without XLA; repeated for
+        ``at_least`` so many seconds.
+        """
 
 @final
 class Factor:

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <iterator>
+#include <ranges>
 #include <stdexcept>
-#include <utility>
 
 namespace phasic_mpi {
 namespace {
@@ -52,19 +52,21 @@ bool join_lower(const PatternView& pattern, size_t first, std::vector<int32_t>& 
   return 2 * (cost_of(pattern, lower) + within) < apart;
 }
 
-/// Entry of a pattern that a search for `column` among those of a row has led to.
-int32_t checked_entry(const PatternView& pattern, const int32_t* found, const int32_t* end,
-                      int32_t column) {
-  if (found == end || *found != column) {
-    throw std::invalid_argument("a pattern lacks entries that its elimination fills in");
-  }
+constexpr const char* kLacksFill = "a pattern lacks entries that its elimination fills in";
+
+/// Where an entry lies that a search for `column` in a row has led to.
+int32_t place_of(const PatternView& pattern, const int32_t* found) {
   return static_cast<int32_t>(found - pattern.col - pattern.row_ptr.front());
 }
 
-int32_t entry_of(const PatternView& pattern, int32_t row, int32_t column) {
+/// Entry of L, or one that is always 0 if the row has none in this column.
+int32_t entry_of(const PatternView& pattern, int32_t row, size_t column) {
   const std::span<const int32_t> lower = pattern.lower(at(row));
-  const int32_t* const end = lower.data() + lower.size();
-  return checked_entry(pattern, std::lower_bound(lower.data(), end, column), end, column);
+  const auto found = std::ranges::lower_bound(lower, static_cast<int32_t>(column));
+  if (found == lower.end() || at(*found) != column) {
+    return static_cast<int32_t>(pattern.n_entries()) + SparseProgram::kZero;
+  }
+  return place_of(pattern, &*found);
 }
 
 }  // namespace
@@ -95,49 +97,44 @@ SparseProgram::SparseProgram(const PatternView& pattern)
     for (const int32_t k : pattern.lower(row)) rows[at(k)].push_back(static_cast<int32_t>(row));
   }
   const std::vector<int32_t> ends = supernode_ends(pattern);
-  std::vector<int32_t> waiting;  // rows that wait for the second pivot of a pair
-  std::vector<int32_t> alone_rows;
   for (size_t k = 0; k < n; ++k) {
     const auto later = static_cast<int32_t>(k + 1);
-    const bool second = !waiting.empty();
-    const bool first = !second && ends[k] > later && !rows[k].empty() && rows[k].back() > later;
-    alone_rows.clear();
-    if (first) {
-      std::ranges::copy_if(rows[k], std::back_inserter(waiting),
-                           [&](int32_t r) { return r > later; });
-      if (rows[k].front() == later) alone_rows.push_back(later);
-      add_step(pattern, k, alone_rows, {});
+    // Rows after the next that have the pivot also have the next one, if both are of a supernode.
+    const auto beyond = std::ranges::upper_bound(rows[k], later);
+    const auto n_both = static_cast<size_t>(rows[k].end() - beyond);
+    if (ends[k] > later &&
+        !std::ranges::includes(rows[at(later)], std::ranges::subrange(beyond, rows[k].end()))) {
+      throw std::invalid_argument(kLacksFill);
+    }
+    if (ends[k] == later || n_both == 0 || 2 * n_both < rows[at(later)].size()) {
+      add_step(pattern, k, rows[k], false);
     } else {
-      std::ranges::set_difference(rows[k], waiting, std::back_inserter(alone_rows));
-      add_step(pattern, k, alone_rows, waiting);
-      waiting.clear();
+      add_step(pattern, k, {rows[k].begin(), beyond}, false);
+      add_step(pattern, ++k, rows[at(later)], true);
     }
   }
 }
 
-void SparseProgram::add_step(const PatternView& pattern, size_t k,
-                             std::span<const int32_t> alone_rows,
-                             std::span<const int32_t> both_rows) {
+void SparseProgram::add_step(const PatternView& pattern, size_t k, std::span<const int32_t> rows,
+                             bool second) {
   const std::span<const int32_t> upper = pattern.upper(k);
-  const auto column = static_cast<int32_t>(k);
-  const auto jumps_back = [&](int32_t row) { return upper.size() == 1 && upper.front() == row; };
-  const bool updates =
-      !std::ranges::all_of(alone_rows, jumps_back) || !std::ranges::all_of(both_rows, jumps_back);
-  for (const int32_t row : both_rows) {
-    both.push_back({pattern.order[at(row)], entry_of(pattern, row, column - 1),
-                    entry_of(pattern, row, column)});
+  const bool updates = !std::ranges::all_of(
+      rows, [&](int32_t row) { return upper.size() == 1 && upper.front() == row; });
+  for (const int32_t row : rows) {
+    const int32_t entry = entry_of(pattern, row, k);
+    if (second) {
+      both.push_back({pattern.order[at(row)], entry_of(pattern, row, k - 1), entry});
+    } else {
+      alone.push_back({pattern.order[at(row)], entry});
+    }
     if (updates) add_targets(pattern, row, upper);
   }
-  for (const int32_t row : alone_rows) {
-    alone.push_back({pattern.order[at(row)], entry_of(pattern, row, column)});
-    if (updates) add_targets(pattern, row, upper);
-  }
-  for (const int32_t c : upper) upper_vertex.push_back(pattern.order[at(c)]);
+  for (const int32_t column : upper) upper_vertex.push_back(pattern.order[at(column)]);
   const auto n_upper = static_cast<int32_t>(upper.size());
+  const auto n_rows = static_cast<int32_t>(rows.size());
   steps.push_back({pattern.order[k],
                    static_cast<int32_t>(pattern.upper_ptr[k] - pattern.row_ptr.front()), n_upper,
-                   updates ? n_upper : 0, static_cast<int32_t>(both_rows.size()),
-                   static_cast<int32_t>(alone_rows.size())});
+                   updates ? n_upper : 0, second ? n_rows : 0, second ? 0 : n_rows});
 }
 
 void SparseProgram::add_targets(const PatternView& pattern, int32_t row,
@@ -146,11 +143,14 @@ void SparseProgram::add_targets(const PatternView& pattern, int32_t row,
   const int32_t* const end = pattern.col + pattern.row_ptr[at(row) + 1];
   for (const int32_t column : columns) {
     if (column == row) {
-      target.push_back(n_entries);
+      target.push_back(n_entries + kUnread);
       continue;
     }
     while (entry != end && *entry < column) ++entry;
-    target.push_back(checked_entry(pattern, entry, end, column));
+    if (entry == end || *entry != column) {
+      throw std::invalid_argument(kLacksFill);
+    }
+    target.push_back(place_of(pattern, entry));
   }
 }
 

@@ -33,18 +33,24 @@ int64_t count_products(const PatternView& pattern);
 /// For patterns with little fill. The entries lie in memory as in the pattern; once a pivot is
 /// known, its row of U is added to all rows that have it, at places that are listed one by one. So
 /// a vertex takes few loops, whose lengths a processor can guess. Pivots of a supernode go in
-/// pairs: rows that have the first also have the second, and meet both at once.
+/// pairs: rows that have the first also have the second, and meet both at once. Rows that have only
+/// the second have 0 for the first, if they are few.
 struct SparseProgram {
   /// Throws std::invalid_argument if the pattern lacks entries that its elimination fills in.
   explicit SparseProgram(const PatternView& pattern);
+
+  // Two entries more than the pattern has: jumps back are added up in one that nothing reads.
+  static constexpr int32_t kUnread = 0;
+  static constexpr int32_t kZero = 1;
+  static constexpr int32_t kMore = 2;
 
   struct Step {
     int32_t vertex;
     int32_t upper;      // first entry of its row of U
     int32_t n_upper;    // entries of that row
     int32_t n_updates;  // of each row that meets it: as many, or 0 if all are jumps back
-    int32_t n_both;     // rows that meet the pivot before it and this one
-    int32_t n_alone;    // rows that meet this one alone
+    int32_t n_both;     // rows that meet the pivot before it and this one,
+    int32_t n_alone;    // or this one alone
   };
   struct Both {
     int32_t vertex;  // of the row
@@ -62,12 +68,11 @@ struct SparseProgram {
   std::vector<Step> steps;            // in elimination order
   std::vector<Both> both;             // step after step
   std::vector<Alone> alone;           // step after step
-  std::vector<int32_t> target;        // of the updates; n_entries for a jump back
+  std::vector<int32_t> target;        // of the updates
   std::vector<int32_t> upper_vertex;  // columns of U, step after step
 
  private:
-  void add_step(const PatternView& pattern, size_t k, std::span<const int32_t> alone_rows,
-                std::span<const int32_t> both_rows);
+  void add_step(const PatternView& pattern, size_t k, std::span<const int32_t> rows, bool second);
   void add_targets(const PatternView& pattern, int32_t row, std::span<const int32_t> columns);
 };
 

@@ -122,7 +122,7 @@ Plan::Way Plan::make_way(std::vector<Block> blocks, bool prefer_panels) const {
     if (prefer_panels && block.panels != nullptr) block.sparse = nullptr;
     if (block.sparse != nullptr) {
       block.panels = nullptr;
-      raise(sizes.sparse_entries, block.sparse->n_entries + 1);
+      raise(sizes.sparse_entries, block.sparse->n_entries + SparseProgram::kMore);
     } else if (block.panels != nullptr) {
       raise(sizes.panel_vertices, block.n);
       raise(sizes.panel_upper, block.panels->upper_col.size());

@@ -4,8 +4,8 @@
 
 Both work on one core, as the command above has it, and take turns. "one" is one theta, "batch" the
 time per theta of a batch: first the compiled kernel, timed below JAX as KLU is, then a call of the
-jitted solve, with what JAX takes for a call and for the memory of its result. Medians, and below
-each size geometric means of KLU's time by ours.
+jitted solve, with what JAX takes for a call and for the memory of its result. Medians of times, and
+of KLU's time by ours turn by turn; below each size their geometric means.
 Needs ``requirements-peers.txt``.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from statistics import geometric_mean, median
+from statistics import geometric_mean
 from typing import NamedTuple
 
 import jax
@@ -132,20 +132,15 @@ def seconds_per_call(call: Callable[[], object]) -> float:
 
 
 class Times(NamedTuple):
-    """Seconds, per theta."""
+    """Seconds per theta, and KLU's time by each of ours."""
 
     klu: float
-    one: float
-    one_jax: float
-    batch: float
-    batch_jax: float
-
-    def ratios(self) -> list[float]:
-        return [self.klu / ours for ours in self[1:]]
+    ours: list[float]
+    ratios: list[float]
 
 
 def measure(case: Case, repeats: int) -> tuple[int, Times]:
-    """Transient vertices; medians."""
+    """Transient vertices; medians over turns."""
     build, theta = case
     program = load_program(record_alone(build()))
     n = program.n_transient
@@ -174,8 +169,9 @@ def measure(case: Case, repeats: int) -> tuple[int, Times]:
     ]
     for work in works:
         work()
-    turns = [[work() for work in works] for _ in range(repeats)]
-    return n, Times(*(median(column) for column in zip(*turns, strict=True)))
+    turns = np.array([[work() for work in works] for _ in range(repeats)])
+    seconds, ratios = np.median(turns, axis=0), np.median(turns[:, :1] / turns[:, 1:], axis=0)
+    return n, Times(seconds[0], seconds[1:].tolist(), ratios.tolist())
 
 
 def main() -> None:
@@ -194,9 +190,9 @@ def main() -> None:
             if options.names and name not in options.names:
                 continue
             n, times = measure(case, options.repeats)
-            ratios.append(times.ratios())
+            ratios.append(times.ratios)
             cells = [f"{times.klu * 1e6:.1f}"]
-            for seconds, ratio in zip(times[1:], ratios[-1], strict=True):
+            for seconds, ratio in zip(times.ours, times.ratios, strict=True):
                 cells += [f"{seconds * 1e6:.1f}", f"{ratio:.2f}"]
             table.add_row(name, f"{n:,}", *cells)
         if ratios:

@@ -40,7 +40,7 @@ EdgeMatrix::EdgeMatrix(const TraceView& trace, std::span<const int64_t> weight_s
 }
 
 int64_t EdgeMatrix::fewest_jumps(std::span<const int32_t> from,
-                                 std::span<const uint8_t> exits) const {
+                                 std::span<const int32_t> exit_weight) const {
   std::vector<int32_t> queue;
   std::vector<bool> seen(n_);
   const auto reach = [&](int32_t position) {
@@ -56,7 +56,7 @@ int64_t EdgeMatrix::fewest_jumps(std::span<const int32_t> from,
   for (size_t first = 0, end = queue.size(); first < queue.size(); end = queue.size(), ++n_jumps) {
     for (; first < end; ++first) {
       const size_t i = at(queue[first]);
-      if (exits[i] != 0) return n_jumps;
+      if (exit_weight[i] >= 0) return n_jumps;
       for (const Run& run : {inner_[i], outer_[i]}) {
         for (size_t e = at(run.begin); e < at(run.end); ++e) reach(target_[e]);
       }

@@ -22,7 +22,7 @@ class EdgeMatrix {
   /// Fewest edges from one of the positions to absorption, the edge into absorption included; 0 if
   /// there is no way. Throws std::invalid_argument if a position is out of range.
   [[nodiscard]] int64_t fewest_jumps(std::span<const int32_t> from,
-                                     std::span<const uint8_t> exits) const;
+                                     std::span<const int32_t> exit_weight) const;
 
   /// y = W x; weights in the order of the plan.
   void apply(const double* weight, const double* x, double* y) const;

@@ -206,7 +206,7 @@ class Group {
       const size_t p = at(block.first + v);
       Value rate = arrays_.shift[p];
       Value x = rhs[p];
-      if (plan_.exits()[p] != 0) rate += *exit++;
+      if (plan_.exit_weight()[p] >= 0) rate += *exit++;
       const int64_t n_off = trace_.off_ptr[p + 1] - trace_.off_ptr[p];
       for (int64_t e = 0; e < n_off; ++e) {
         const Real weight = *off++;
@@ -224,7 +224,7 @@ class Group {
     for (int64_t v = 0; v < block.n; ++v) {
       const size_t p = at(block.first + v);
       Value rate = arrays_.shift[p];
-      if (plan_.exits()[p] != 0) rate += *exit++;
+      if (plan_.exit_weight()[p] >= 0) rate += *exit++;
       for (int64_t e = trace_.off_ptr[p]; e < trace_.off_ptr[p + 1]; ++e) rate += *off++;
       carried_[v] = {rate, Value{}};
     }

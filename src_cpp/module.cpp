@@ -234,7 +234,7 @@ class PyPlan {
 
   [[nodiscard]] uint32_t id() const { return id_; }
   [[nodiscard]] int64_t fewest_jumps(const Array<int32_t>& from) const {
-    return plan_->edges().fewest_jumps(view(from), plan_->exits());
+    return plan_->edges().fewest_jumps(view(from), plan_->exit_weight());
   }
 
   /// Time of factoring and solving once for each row of weights, on this thread, without XLA.

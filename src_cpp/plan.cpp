@@ -29,7 +29,7 @@ void raise(size_t& most, T count) {
 Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot)
     : trace_(trace),
       n_weights_(weight_slot.size()),
-      exits_(trace.n_transient(), 0),
+      exit_weight_(trace.n_transient(), -1),
       sparse_(trace.pattern_ptr.size() - 1),
       panels_(trace.pattern_ptr.size() - 1) {
   require(std::is_sorted(weight_slot.begin(), weight_slot.end(), std::less_equal<>()),
@@ -52,7 +52,9 @@ std::vector<Plan::Block> Plan::place_edges(std::span<const int64_t> weight_slot)
   const int64_t first_off = index_of(first_off_slot);
   int64_t exit = index_of(first_exit_slot);
   require(exit - first_off == trace_.off_ptr.back(), "an edge between blocks has no weight");
-  for (const int64_t slot : weight_slot.subspan(at(exit))) exits_[at(slot - first_exit_slot)] = 1;
+  for (size_t w = at(exit); w < n_weights_; ++w) {
+    exit_weight_[at(weight_slot[w] - first_exit_slot)] = static_cast<int32_t>(w);
+  }
 
   std::vector<Block> blocks(trace_.n_blocks());
   std::vector<int64_t> model(panels_.size(), -1);  // the first block of each pattern
@@ -60,7 +62,8 @@ std::vector<Plan::Block> Plan::place_edges(std::span<const int64_t> weight_slot)
     const int64_t first = trace_.block_ptr[b];
     const int64_t last = trace_.block_ptr[b + 1];
     const int64_t edge = index_of(trace_.value_ptr[b]);
-    const int64_t n_exits = std::count(exits_.begin() + first, exits_.begin() + last, 1);
+    const int64_t n_exits = std::count_if(exit_weight_.begin() + first, exit_weight_.begin() + last,
+                                          [](int32_t weight) { return weight >= 0; });
     Block& block = blocks[b];
     block = {first,
              last - first,

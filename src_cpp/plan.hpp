@@ -58,8 +58,8 @@ class Plan {
   [[nodiscard]] size_t n_transient() const { return trace_.n_transient(); }
   [[nodiscard]] const Way& way(bool many) const { return many ? many_ : one_; }
 
-  /// Whether each position has an exit rate.
-  [[nodiscard]] std::span<const uint8_t> exits() const { return exits_; }
+  /// Weight of the exit rate at each position, -1 where there is none.
+  [[nodiscard]] std::span<const int32_t> exit_weight() const { return exit_weight_; }
   [[nodiscard]] const EdgeMatrix& edges() const { return edges_; }
 
   /// How many theta to factor side by side: large blocks leave the cache with fewer.
@@ -75,7 +75,7 @@ class Plan {
 
   TraceView trace_;
   size_t n_weights_;
-  std::vector<uint8_t> exits_;
+  std::vector<int32_t> exit_weight_;
   std::vector<std::unique_ptr<const SparseProgram>> sparse_;  // of each pattern, or null
   std::vector<std::unique_ptr<const PanelProgram>> panels_;
   Way one_;

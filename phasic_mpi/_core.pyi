@@ -109,6 +109,9 @@ class Plan:
     def __init__(self, trace: Trace, weight_slot: _Int64Array) -> None: ...
     @property
     def id(self) -> int: ...
+    def fewest_jumps(self, positions: _Int32Array) -> int:
+        """Fewest edges from one of the positions to absorption; 0 if there is no way."""
+
     def time_solves(self, weight: NDArray[np.float64], at_least: float) -> float:
         """Seconds to factor and solve once for each row of ``float64[n_theta, n_weights]``.
 

@@ -183,3 +183,63 @@ def solve(
         weight, shift, multiplier, rhs, plan=np.int64(plan.id), transposed=transposed
     )
     return solution
+
+
+def apply_edges(
+    plan: _core.Plan, weight: jax.Array, x: jax.Array, *, transposed: bool
+) -> jax.Array:
+    """``W x``, or ``W^T x``, of the weights between transient vertices.
+
+    Args:
+        plan: Pattern of ``W``; must live until the call has ended.
+        weight: ``float64[..., n_weights]``; those of exit rates are not read.
+        x: ``float64[..., n_transient]``. Leading dimensions equal those of ``weight`` or are 1 in
+            one of the two.
+        transposed: Which of the two.
+
+    Returns:
+        ``float64[..., n_transient]``.
+
+    Raises:
+        jax.errors.JaxRuntimeError: Shapes that do not fit the plan, or a plan that is gone.
+    """
+    batch = jnp.broadcast_shapes(weight.shape[:-1], x.shape[:-1])
+    call = jax.ffi.ffi_call(
+        _PREFIX + "apply_edges",
+        jax.ShapeDtypeStruct((*batch, x.shape[-1]), x.dtype),
+    )
+    product: jax.Array = call(weight, x, plan=np.int64(plan.id), transposed=transposed)
+    return product
+
+
+def powers(
+    plan: _core.Plan,
+    weight: jax.Array,
+    stay: jax.Array,
+    start: jax.Array,
+    last: jax.Array,
+    n_terms: int,
+) -> jax.Array:
+    """``start P^k last`` for ``k = 0..n_terms - 1``, where ``P = W + diag(stay)``.
+
+    Args:
+        plan: Pattern of ``W``; must live until the call has ended.
+        weight: ``float64[n_weights]``; those of exit rates are not read.
+        stay: ``float64[n_transient]``.
+        start: ``float64[n_transient]``.
+        last: ``float64[n_transient]``.
+        n_terms: At least 1.
+
+    Returns:
+        ``float64[n_terms]``.
+
+    Raises:
+        jax.errors.JaxRuntimeError: Shapes that do not fit the plan, or a plan that is gone.
+    """
+    call = jax.ffi.ffi_call(
+        _PREFIX + "powers",
+        jax.ShapeDtypeStruct((n_terms,), jnp.float64),
+        vmap_method="expand_dims",
+    )
+    terms: jax.Array = call(weight, stay, start, last, plan=np.int64(plan.id))
+    return terms

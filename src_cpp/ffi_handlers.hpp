@@ -23,7 +23,17 @@ struct FfiHandler {
 ///              T[..., n_steps, n] right-hand sides
 ///   attributes plan int64, id of the Plan; transposed bool
 ///   result     T[..., n_steps, n]
-/// They work on the calling thread and all of XLA's own pool.
+/// They work on the calling thread and all of XLA's own pool, as do
+///
+/// `apply_edges`: W x or W^T x, see EdgeMatrix.
+///   operands   float64[..., n_weights], float64[..., n] x
+///   attributes plan int64, id of the Plan; transposed bool
+///   result     float64[..., n]
+///
+/// `powers`: the sequence start P^k last, P = W + diag(stay), see EdgeMatrix.
+///   operands   float64[..., n_weights], float64[..., n] stay, start and last
+///   attribute  plan int64, id of the Plan
+///   result     float64[..., n_terms]
 std::span<const FfiHandler> ffi_handlers();
 
 }  // namespace phasic_mpi

@@ -233,6 +233,9 @@ class PyPlan {
   ~PyPlan() { registry().remove(id_); }
 
   [[nodiscard]] uint32_t id() const { return id_; }
+  [[nodiscard]] int64_t fewest_jumps(const Array<int32_t>& from) const {
+    return plan_->edges().fewest_jumps(view(from), plan_->exit_weight());
+  }
 
   /// Time of factoring and solving once for each row of weights, on this thread, without XLA.
   [[nodiscard]] double time_solves(const Array<double>& weight, double at_least) const {
@@ -372,7 +375,8 @@ PYBIND11_MODULE(_core, module) {
       .def(py::init<py::object, Array<int64_t>>(), py::arg("trace"),
            py::arg("weight_slot").noconvert())
       .def_property_readonly("id", &PyPlan::id)
-      .def("time_solves", &PyPlan::time_solves, py::arg("weight").noconvert(), py::arg("at_least"));
+      .def("time_solves", &PyPlan::time_solves, py::arg("weight").noconvert(), py::arg("at_least"))
+      .def("fewest_jumps", &PyPlan::fewest_jumps, py::arg("positions").noconvert());
 
   py::class_<PyFactor>(module, "Factor")
       .def(py::init<const PyTrace&, Array<double>>(), py::arg("trace"),

@@ -40,6 +40,7 @@ Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot)
   const std::vector<Block> blocks = place_edges(weight_slot);
   one_ = make_way(blocks, true);
   many_ = make_way(blocks, false);
+  edges_ = EdgeMatrix(*this, weight_slot);
 }
 
 std::vector<Plan::Block> Plan::place_edges(std::span<const int64_t> weight_slot) {

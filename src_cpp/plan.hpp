@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "edge_matrix.hpp"
 #include "elimination.hpp"
 #include "replay.hpp"
 #include "workspace.hpp"
@@ -60,6 +61,8 @@ class Plan {
   /// Weight of the exit rate at each position, -1 where there is none.
   [[nodiscard]] std::span<const int32_t> exit_weight() const { return exit_weight_; }
 
+  [[nodiscard]] const EdgeMatrix& edges() const { return edges_; }
+
   /// How many theta to factor side by side: large blocks leave the cache with fewer.
   [[nodiscard]] size_t n_lanes() const { return many_.sizes.panel_vertices > 0 ? 4 : 8; }
 
@@ -78,6 +81,7 @@ class Plan {
   std::vector<std::unique_ptr<const PanelProgram>> panels_;
   Way one_;
   Way many_;
+  EdgeMatrix edges_;
   mutable WorkspacePool workspaces_;
 };
 

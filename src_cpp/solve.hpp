@@ -4,6 +4,7 @@
 #include <complex>
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -16,6 +17,10 @@ template <class T>
 struct Operand {
   T* data;
   std::vector<int64_t> stride;  // of each batch dimension, in elements; 0 where it has size 1
+
+  [[nodiscard]] T* at(const std::vector<int64_t>& index) const {
+    return data + std::inner_product(stride.begin(), stride.end(), index.begin(), int64_t{0});
+  }
 };
 
 /// The systems (M + diag(shift)) x_j = rhs_j + multiplier_(j-1) x_(j-1), j = 1..n_steps, or their

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 
 from phasic_mpi import ffi
+from phasic_mpi.replay import xla
 from phasic_mpi.replay.program import Program
+from phasic_mpi.replay.schedule import Schedule
 
 
 def solve(
@@ -38,13 +42,8 @@ def solve(
     n_steps, n = rhs.shape
     multiplier = _of_type(rhs, multiplier, (n_steps - 1, n))
     shift = _of_type(rhs, shift, (n,))
-    solver = partial(
-        ffi.solve,
-        program.plan,
-        jax.lax.stop_gradient(weight),
-        jax.lax.stop_gradient(shift),
-        jax.lax.stop_gradient(multiplier),
-    )
+    # The rule of the solve is that of `_apply`; nothing is differentiated that solves.
+    solver = _solver(program, *map(jax.lax.stop_gradient, (weight, shift, multiplier)))
     solution: jax.Array = jax.lax.custom_linear_solve(
         partial(_apply, program, weight, shift, multiplier),
         rhs,
@@ -52,6 +51,33 @@ def solve(
         transpose_solve=lambda _, b: solver(b, transposed=True),
     )
     return solution
+
+
+def solve_transposed(
+    program: Program, weight: jax.Array, rhs: jax.Array, *, shift: jax.Array | None = None
+) -> jax.Array:
+    """Solves ``(M + diag(shift))^T x = rhs``.
+
+    All vectors are ``[n_transient]``; otherwise as :func:`solve`.
+    """
+
+    def plain(x: jax.Array) -> jax.Array:
+        return solve(program, weight, x, shift=shift)
+
+    solution: jax.Array
+    ((solution,),) = jax.linear_transpose(plain, rhs[jnp.newaxis])(rhs[jnp.newaxis])
+    return solution
+
+
+def _solver(
+    program: Program, weight: jax.Array, shift: jax.Array, multiplier: jax.Array
+) -> Callable[..., jax.Array]:
+    """Solves for right-hand sides by the program's backend."""
+    if program.plan is not None:
+        return partial(ffi.solve, program.plan, weight, shift, multiplier)
+    schedule = cast(Schedule, program.schedule)
+    values = xla.factor(schedule, weight, shift)
+    return partial(xla.solve, schedule, values, multiplier)
 
 
 def _of_type(rhs: jax.Array, array: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
-from phasic_mpi.evaluate import require_moments, require_reward_per_vertex
-from phasic_mpi.replay.linear import solve
-from phasic_mpi.replay.program import Program, edge_weights, initial_distribution
+from phasic_mpi.errors import EvaluationError
+from phasic_mpi.evaluate import require_moments
+from phasic_mpi.replay.linear import solve, solve_transposed
+from phasic_mpi.replay.program import (
+    Program,
+    edge_weights,
+    exit_rates,
+    initial_distribution,
+    reward_by_position,
+)
 
 
 def moments(
@@ -34,7 +44,7 @@ def moments(
     """
     require_moments(n_moments)
     weight = edge_weights(program, theta)
-    reward = _by_position(program, rewards)
+    reward = reward_by_position(program, rewards)
     rhs = jnp.zeros((n_moments, program.n_transient)).at[0].set(reward)
     # The factorial goes in step by step, so that no intermediate is k! too small.
     power = jnp.arange(2.0, n_moments + 1)[:, jnp.newaxis]
@@ -50,7 +60,7 @@ def expected_rewards(
     Zero at absorbing vertices; the starting vertex holds the mean over the initial distribution.
     Without rewards this is the expected waiting time. Arguments and errors as in :func:`moments`.
     """
-    reward = _by_position(program, rewards)
+    reward = reward_by_position(program, rewards)
     (solution,) = solve(program, edge_weights(program, theta), reward[jnp.newaxis])
     mean = _sums(initial_distribution(program, theta) * solution)
     return jnp.zeros(program.n_vertices).at[program.vertex].set(solution).at[0].set(mean)
@@ -62,14 +72,9 @@ def expected_visits(program: Program, theta: jax.Array) -> jax.Array:
     ``alpha M^-1``, the gradient of the mean reward in the rewards: one transposed solve. Arguments
     and errors as in :func:`moments`.
     """
-    weight = edge_weights(program, theta)
-
-    def transposed(rhs: jax.Array) -> jax.Array:
-        return solve(program, weight, rhs)
-
-    zero = jnp.zeros((1, program.n_transient))
-    alpha = initial_distribution(program, theta)[jnp.newaxis]
-    ((visits,),) = jax.linear_transpose(transposed, zero)(alpha)
+    visits = solve_transposed(
+        program, edge_weights(program, theta), initial_distribution(program, theta)
+    )
     return jnp.zeros(program.n_vertices).at[program.vertex].set(visits)
 
 
@@ -91,13 +96,64 @@ def covariance(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.Ar
         ConfigError: JAX computes in single precision.
         EvaluationError: Theta or rewards of another shape.
     """
-    reward = jax.vmap(lambda row: _by_position(program, row))(rewards)
+    reward = jax.vmap(lambda row: reward_by_position(program, row))(rewards)
     weight = edge_weights(program, theta)
     waiting = jax.vmap(lambda row: solve(program, weight, row[jnp.newaxis])[0])(reward)
     visits = expected_visits(program, theta)[program.vertex]
     mixed = (visits * reward) @ waiting.T
     mean = waiting @ initial_distribution(program, theta)
     return mixed + mixed.T - jnp.outer(mean, mean)
+
+
+def correlation(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.Array:
+    """Correlation matrix of several rewards accumulated along one path.
+
+    Arguments and errors as in :func:`covariance`; NaN also in the row and column of a reward that
+    does not vary.
+    """
+    matrix = covariance(program, theta, rewards)
+    deviation = jnp.sqrt(jnp.diagonal(matrix))
+    return matrix / jnp.outer(deviation, deviation)
+
+
+def joint_moment(
+    program: Program, theta: jax.Array, rewards: jax.Array, orders: Sequence[int]
+) -> jax.Array:
+    """``E[prod_i Y_i^orders_i]`` of several rewards accumulated along one path.
+
+    Moments given the start solve ``M F(k) = sum_i k_i R_i F(k - e_i)``, ``F(0) = 1``: one solve for
+    each ``k`` up to ``orders`` (Bladt and Nielsen 2017, section 8).
+
+    Args:
+        program: See :func:`load_program`.
+        theta: ``float64[n_parameters]``.
+        rewards: ``float64[n_rewards, n_vertices]``.
+        orders: Power of each reward, at least 0; not all of them 0.
+
+    Returns:
+        ``float64[]``; NaN as in :func:`moments`.
+
+    Raises:
+        ConfigError: JAX computes in single precision.
+        EvaluationError: Theta or rewards of another shape, or orders that do not fit the rewards.
+    """
+    if len(orders) != len(rewards) or min(orders, default=0) < 0 or not any(orders):
+        raise EvaluationError(
+            "A joint moment cannot be computed",
+            problem=f"expected {len(rewards)} orders of at least 0, one of them above, got "
+            f"{list(orders)}",
+            resolution="give the power of each row of rewards",
+        )
+    reward = [reward_by_position(program, row) for row in rewards]
+    weight = edge_weights(program, theta)
+    given_start = {(0,) * len(orders): jnp.ones(program.n_transient)}
+    # Lexicographic order: what a moment is made of comes before it.
+    for index in itertools.product(*(range(order + 1) for order in orders)):
+        lower = [(i, k, (*index[:i], k - 1, *index[i + 1 :])) for i, k in enumerate(index) if k]
+        if lower:
+            rhs = sum(k * reward[i] * given_start[below] for i, k, below in lower)
+            (given_start[index],) = solve(program, weight, jnp.asarray(rhs)[jnp.newaxis])
+    return _sums(initial_distribution(program, theta) * given_start[tuple(orders)])
 
 
 def laplace_transform(
@@ -119,21 +175,12 @@ def laplace_transform(
     weight = edge_weights(program, theta)
     s = jnp.asarray(s)
     s = s.astype(jnp.complex128 if jnp.iscomplexobj(s) else jnp.float64)
-    exits = jnp.where(program.target == program.n_transient, weight, 0.0)
-    absorption = jnp.zeros(program.n_transient).at[program.source].add(exits).astype(s.dtype)
+    absorption = exit_rates(program, weight).astype(s.dtype)
     (solution,) = solve(
-        program, weight, absorption[jnp.newaxis], shift=s * _by_position(program, rewards)
+        program, weight, absorption[jnp.newaxis], shift=s * reward_by_position(program, rewards)
     )
     alpha = initial_distribution(program, theta)
     return 1.0 - alpha.sum() + _sums(alpha * solution)
-
-
-def _by_position(program: Program, rewards: jax.Array | None) -> jax.Array:
-    if rewards is None:
-        return jnp.ones(program.n_transient)
-    rewards = jnp.asarray(rewards, dtype=jnp.float64)
-    require_reward_per_vertex(rewards.shape, program.n_vertices)
-    return rewards[program.vertex]
 
 
 def _sums(products: jax.Array) -> jax.Array:

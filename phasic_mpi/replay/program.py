@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from phasic_mpi import _core
 from phasic_mpi.errors import ConfigError, EnvironmentMismatchError, EvaluationError
+from phasic_mpi.evaluate import require_reward_per_vertex
+from phasic_mpi.replay.schedule import Schedule, build_schedule
 from phasic_mpi.trace import EliminationTrace
+
+BACKENDS = ("ffi", "xla")
+
+# Products of one theta that a step of XLA costs as much as: measured on CPUs. On GPUs it is the
+# launch of some kernels, ten microseconds, beside five nanoseconds for a product of 1,000 theta.
+_STEP_COST_CPU, _STEP_COST = 200, 2000
 
 
 @jax.tree_util.register_dataclass
@@ -31,8 +39,12 @@ class Program:
         vertex: ``int32[n_transient]``, graph vertex at each position.
         start_constant: ``float64[n_transient]``, constant part of the initial distribution.
         start_coefficient: ``float64[n_transient, n_parameters]``.
+        schedule: Index arrays of the backend "xla", None for "ffi".
         n_vertices: Vertices of the graph.
-        plan: Pattern in the compiled core, kept alive by whoever holds the program.
+        fewest_jumps: Fewest edges from where the process may start to absorption.
+        backend: "ffi" or "xla", what factors and solves.
+        plan: Pattern in the compiled core for the backend "ffi", kept alive by whoever holds the
+            program; None for "xla".
     """
 
     constant: jax.Array
@@ -42,8 +54,11 @@ class Program:
     vertex: jax.Array
     start_constant: jax.Array
     start_coefficient: jax.Array
+    schedule: Schedule | None
     n_vertices: int = field(metadata={"static": True})
-    plan: _core.Plan = field(metadata={"static": True})
+    fewest_jumps: int = field(metadata={"static": True})
+    backend: str = field(metadata={"static": True})
+    plan: _core.Plan | None = field(metadata={"static": True})
 
     @property
     def n_transient(self) -> int:
@@ -56,21 +71,22 @@ class Program:
         return self.coefficient.shape[1]
 
 
-def load_program(trace: EliminationTrace) -> Program:
+def load_program(trace: EliminationTrace, backend: str = "ffi") -> Program:
     """Makes a trace ready for the functions of :mod:`phasic_mpi.replay`.
 
+    Args:
+        trace: The trace to replay.
+        backend: "ffi", compiled kernels that hold one block of one batch of eight theta at a time,
+            on CPUs; or "xla", operations of XLA alone, on JAX's default device: see
+            :mod:`phasic_mpi.replay.xla` for the memory that it takes.
+
     Raises:
-        ConfigError: JAX computes in single precision.
-        EnvironmentMismatchError: JAX's default device is no CPU.
+        ConfigError: Another backend, or JAX computes in single precision.
+        EnvironmentMismatchError: JAX's default device is no CPU, and the backend is "ffi".
         GraphError: The trace is not consistent.
     """
     require_float64()
-    if jax.default_backend() != "cpu":
-        raise EnvironmentMismatchError(
-            "A trace cannot be replayed on this device",
-            problem=f"expected JAX's default backend to be 'cpu', got '{jax.default_backend()}'",
-            resolution="set JAX_PLATFORMS=cpu before JAX is imported",
-        )
+    _require_backend(backend)
     slots, weight_of_edge = np.unique(trace.edge_slot, return_inverse=True)
     position = trace.position()
     target_position = position[trace.edge_target]
@@ -81,6 +97,7 @@ def load_program(trace: EliminationTrace) -> Program:
     n_constant = trace.constant.size
     start = position[trace.start_vertex]
     n_start_constant = trace.start_constant.size
+    plan = _core.Plan(trace.core(), slots)
     return Program(
         constant=jnp.asarray(
             _add_at(weight_of_edge[:n_constant], trace.constant[:, np.newaxis], slots.size)[:, 0]
@@ -99,9 +116,36 @@ def load_program(trace: EliminationTrace) -> Program:
         start_coefficient=jnp.asarray(
             _add_at(start[n_start_constant:], trace.start_coefficient, trace.n_transient)
         ),
+        schedule=_schedule(trace, slots) if backend == "xla" else None,
         n_vertices=trace.n_vertices,
-        plan=_core.Plan(trace.core(), slots),
+        fewest_jumps=plan.fewest_jumps(start[start >= 0]),
+        backend=backend,
+        plan=plan if backend == "ffi" else None,
     )
+
+
+def _schedule(trace: EliminationTrace, slots: NDArray[np.int64]) -> Schedule:
+    step_cost = _STEP_COST_CPU if jax.default_backend() == "cpu" else _STEP_COST
+    schedule: Schedule = jax.tree.map(
+        jnp.asarray, build_schedule(trace, slots, step_cost=step_cost)
+    )
+    return schedule
+
+
+def _require_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise ConfigError(
+            "There is no such backend of replay",
+            problem=f"expected one of {', '.join(map(repr, BACKENDS))}, got {backend!r}",
+            resolution="leave the default on CPUs, ask for 'xla' on other devices",
+        )
+    if backend == "ffi" and jax.default_backend() != "cpu":
+        raise EnvironmentMismatchError(
+            "The compiled kernels cannot replay a trace on this device",
+            problem=f"expected JAX's default backend to be 'cpu', got '{jax.default_backend()}'",
+            resolution='ask for load_program(trace, backend="xla"), or set JAX_PLATFORMS=cpu '
+            "before JAX is imported",
+        )
 
 
 def _add_at(
@@ -145,6 +189,25 @@ def initial_distribution(program: Program, theta: jax.Array) -> jax.Array:
     What is missing to 1 is an atom at zero. Raises as :func:`edge_weights`.
     """
     return _linear(program.start_constant, program.start_coefficient, _checked(program, theta))
+
+
+def exit_rates(program: Program, weight: jax.Array) -> jax.Array:
+    """Sum of the weights that lead from each position to absorption; ``float64[n_transient]``."""
+    exits = jnp.where(program.target == program.n_transient, weight, 0.0)
+    return jnp.zeros(program.n_transient).at[program.source].add(exits)
+
+
+def reward_by_position(program: Program, rewards: jax.Array | None) -> jax.Array:
+    """Rewards per vertex, or 1 everywhere, by position; ``float64[n_transient]``.
+
+    Raises:
+        EvaluationError: Rewards of another shape than ``(n_vertices,)``.
+    """
+    if rewards is None:
+        return jnp.ones(program.n_transient)
+    rewards = jnp.asarray(rewards, dtype=jnp.float64)
+    require_reward_per_vertex(rewards.shape, program.n_vertices)
+    return rewards[program.vertex]
 
 
 def _linear(constant: jax.Array, coefficient: jax.Array, theta: jax.Array) -> jax.Array:

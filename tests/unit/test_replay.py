@@ -1,6 +1,7 @@
 """Replay in JAX beside exact rational arithmetic, dense solves and finite differences of both."""
 
 import gc
+import itertools
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from phasic_mpi import _core, ffi, replay
 from phasic_mpi.errors import ConfigError, EvaluationError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models import build_model
+from phasic_mpi.replay.program import BACKENDS
 from tests.graphs import chain_of_sccs
 from tests.launch import launch
 from tests.recording import record_alone
@@ -41,11 +43,18 @@ def _float64() -> Iterator[None]:
     jax.config.update("jax_enable_x64", before)
 
 
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(params=MODELS)
-def case(request: pytest.FixtureRequest) -> tuple[PhaseTypeGraph, replay.Program, list[float]]:
+def case(
+    request: pytest.FixtureRequest, backend: str
+) -> tuple[PhaseTypeGraph, replay.Program, list[float]]:
     build, theta = MODELS[request.param]
     graph = build()
-    return graph, replay.load_program(record_alone(graph)), theta
+    return graph, replay.load_program(record_alone(graph), backend), theta
 
 
 def exact(graph: PhaseTypeGraph, theta: list[Fraction], power: int) -> Fraction:
@@ -70,9 +79,9 @@ def test_moments_are_those_of_exact_arithmetic(case) -> None:
     np.testing.assert_allclose(moments, expected, rtol=1e-13)
 
 
-def test_moments_of_constant_stiff_graphs_are_those_of_exact_arithmetic() -> None:
+def test_moments_of_constant_stiff_graphs_are_those_of_exact_arithmetic(backend) -> None:
     graph = chain_of_sccs(3, 8, 1, rates=(-6, 6))
-    program = replay.load_program(record_alone(graph))
+    program = replay.load_program(record_alone(graph), backend)
     moments = replay.moments(program, jnp.zeros(0), 3)
     expected = [float(number) for number in exact_moments(graph, [], 3)]
     np.testing.assert_allclose(moments, expected, rtol=1e-13)
@@ -157,6 +166,40 @@ def test_covariances_are_those_of_exact_elimination(case) -> None:
             expected[i, j] = float(mean(accumulated(mixed)) - product)
     actual = replay.covariance(program, jnp.array(theta), jnp.array(rewards))
     np.testing.assert_allclose(actual, expected, rtol=1e-11)
+    deviation = np.sqrt(np.diag(expected))
+    correlation = replay.correlation(program, jnp.array(theta), jnp.array(rewards))
+    np.testing.assert_allclose(correlation, expected / np.outer(deviation, deviation), rtol=1e-11)
+
+
+def test_joint_moments_are_sums_over_the_orders_in_which_rewards_run_up(case) -> None:
+    graph, program, theta = case
+    rewards = np.random.default_rng(8).uniform(0, 2, (2, graph.n_vertices))
+    rows, alpha = rates(graph, theta, Fraction)
+    elimination = eliminate(rows, Fraction(0))
+    expected = Fraction(0)
+    # E[Y_0^2 Y_1] = sum over the 6 permutations of (0, 0, 1) of alpha U R U R U R 1, U = M^-1.
+    for order in itertools.permutations((0, 0, 1)):
+        value = [Fraction(1)] * graph.n_vertices
+        for i in order:
+            value = elimination.rewards(
+                [
+                    Fraction(r) * x if row else Fraction(0)
+                    for r, x, row in zip(rewards[i].tolist(), value, rows, strict=True)
+                ]
+            )
+        expected += sum((a * x for a, x in zip(alpha, value, strict=True)), Fraction(0))
+    actual = replay.joint_moment(program, jnp.array(theta), jnp.array(rewards), (2, 1))
+    np.testing.assert_allclose(actual, float(expected), rtol=1e-13)
+    alone = replay.joint_moment(program, jnp.array(theta), jnp.array(rewards), (0, 3))
+    third = replay.moments(program, jnp.array(theta), 3, jnp.array(rewards[1]))[2]
+    np.testing.assert_allclose(alone, third, rtol=1e-14)
+
+
+@pytest.mark.parametrize("orders", [(1,), (0, 0), (1, -1)])
+def test_orders_that_do_not_fit_the_rewards_are_refused(case, orders) -> None:
+    graph, program, theta = case
+    with pytest.raises(EvaluationError, match="expected 2 orders of at least 0"):
+        replay.joint_moment(program, jnp.array(theta), jnp.ones((2, graph.n_vertices)), orders)
 
 
 @pytest.mark.parametrize("s", [0.0, 0.7, 0.3 + 2.5j])
@@ -221,8 +264,8 @@ def test_a_theta_of_negative_rates_is_nan_and_spares_the_rest_of_the_batch(case)
     assert jnp.isfinite(moments[~illegal]).all()
 
 
-def test_a_vertex_that_cannot_be_left_gives_nan() -> None:
-    program = replay.load_program(record_alone(build_model("kingman", n=4)))
+def test_a_vertex_that_cannot_be_left_gives_nan(backend) -> None:
+    program = replay.load_program(record_alone(build_model("kingman", n=4)), backend)
     assert jnp.isnan(replay.moments(program, jnp.zeros(1), 1)).all()
 
 

@@ -1,0 +1,50 @@
+// Products of the matrix of edge weights with vectors, and sequences of them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace phasic_mpi {
+
+class Plan;
+
+/// The matrix W of the weights between transient vertices, row by row. The weights of a row lie in
+/// two runs: those inside its block, then those to other blocks.
+class EdgeMatrix {
+ public:
+  EdgeMatrix() = default;
+  /// `weight_slot` as for the plan.
+  EdgeMatrix(const Plan& plan, std::span<const int64_t> weight_slot);
+
+  /// Fewest edges from one of the positions to absorption, the edge into absorption included; 0 if
+  /// there is no way. Throws std::invalid_argument if a position is out of range.
+  [[nodiscard]] int64_t fewest_jumps(std::span<const int32_t> from,
+                                     std::span<const int32_t> exit_weight) const;
+
+  /// y = W x; weights in the order of the plan.
+  void apply(const double* weight, const double* x, double* y) const;
+
+  /// y = W^T x.
+  void apply_transposed(const double* weight, const double* x, double* y) const;
+
+  /// out[k] = start P^k last, k = 0..n_terms - 1, where P = W + diag(stay). All numbers are added
+  /// up with the sign that they have; nothing is subtracted.
+  void powers(const double* weight, const double* stay, const double* start, const double* last,
+              std::span<double> out) const;
+
+ private:
+  struct Run {
+    int32_t begin;  // of the weights
+    int32_t end;
+  };
+  [[nodiscard]] double row(size_t i, const double* weight, const double* x) const;
+
+  size_t n_ = 0;
+  std::vector<Run> inner_;       // per position
+  std::vector<Run> outer_;       // per position
+  std::vector<int32_t> target_;  // of each weight before the exit rates, a position
+};
+
+}  // namespace phasic_mpi

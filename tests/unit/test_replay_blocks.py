@@ -12,6 +12,8 @@ from phasic_mpi.replay.program import edge_weights
 from tests.graphs import chain_of_sccs
 from tests.recording import record_alone
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 N_STEPS = 3
 
 # Graphs, and between which numbers of multiplications per entry the densest block of each lies:
@@ -23,14 +25,6 @@ GRAPHS = {
     "both, symmetric": (lambda: build_model("structured-coalescent", n=10, islands=4), (9, 23)),
     "panels": (lambda: chain_of_sccs(1, 400, 3), (25, 1000)),
 }
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
 
 
 class Systems:

@@ -45,6 +45,11 @@ class UniformChain:
     absorb: jax.Array
     n_terms: int
 
+    def atom(self) -> jax.Array:
+        """Probability of the time 0; NaN where there is no chain."""
+        # Multiplied, so that derivatives are NaN as well.
+        return (1.0 - self.start.sum()) * jnp.where(jnp.isnan(self.rate), jnp.nan, 1.0)
+
     def density(self) -> OfTimes:
         """Density at times, ``float64[n_times]``; 0 at negative ones."""
         terms = self._terms(self.absorb)

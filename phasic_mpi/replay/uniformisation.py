@@ -17,8 +17,9 @@ from phasic_mpi.replay import poisson
 from phasic_mpi.replay.edges import apply_edges, powers
 from phasic_mpi.replay.program import Program, exit_rates
 
-# Terms of a mixture whose Poisson probabilities are held at once.
-_CHUNK = 256
+# Terms of a mixture whose Poisson probabilities are held at once: those of hundreds of times fit a
+# cache, and little is padded.
+_CHUNK = 64
 
 OfTimes = Callable[[jax.Array], jax.Array]
 

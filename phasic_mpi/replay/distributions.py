@@ -36,6 +36,7 @@ _OfTimes = Callable[[jax.Array], jax.Array]
 class _Law(Protocol):
     """A distribution at one theta: functions of times, ``float64[n_times]``."""
 
+    def atom(self) -> jax.Array: ...
     def density(self) -> _OfTimes: ...
     def distribution(self) -> _OfTimes: ...
     def survival(self) -> _OfTimes: ...
@@ -181,6 +182,23 @@ def quantile(
     return flat.reshape(probabilities.shape)
 
 
+def atom(
+    program: Program,
+    theta: jax.Array,
+    *,
+    rewards: jax.Array | None = None,
+    method: str = "auto",
+    n_terms: int | None = None,
+) -> jax.Array:
+    """Probability that no reward is accumulated at all; ``float64[]``.
+
+    :func:`cdf` at 0, at the cost of one solve at most. Arguments and errors as in :func:`pdf`.
+    """
+    choice = choose_method(program, theta, 0.0, rewards=rewards, method=method, n_terms=n_terms)
+    value: jax.Array = _atom(program, theta, reward_by_position(program, rewards), choice=choice)
+    return value
+
+
 def quantile_bound(
     program: Program,
     theta: jax.Array,
@@ -230,6 +248,11 @@ def _values(
     return quantity(_law(program, theta, reward, choice))(time)
 
 
+@partial(jax.jit, static_argnames="choice")
+def _atom(program: Program, theta: jax.Array, reward: jax.Array, *, choice: Method) -> jax.Array:
+    return _law(program, theta, reward, choice).atom()
+
+
 def _density(law: _Law) -> _OfTimes:
     return law.density()
 
@@ -271,7 +294,7 @@ def _quantile(
 ) -> jax.Array:
     law = _law(program, theta, reward, choice)
     distribution, left = law.distribution(), law.survival()
-    atom = distribution(jnp.zeros(1))
+    atom = law.atom()
     inside = (probability > atom) & (probability < 1)
     p = jnp.where(inside, probability, (1 + atom) / 2)
 

@@ -83,6 +83,10 @@ class Transforms:
     reward: jax.Array
     n_terms: int
 
+    def atom(self) -> jax.Array:
+        """Probability of the reward 0: that no position with reward is reached."""
+        return 1.0 - self._mass()
+
     def density(self) -> OfTimes:
         """Density at times, ``float64[n_times]``; 0 at negative ones, NaN at 0.
 
@@ -104,7 +108,7 @@ class Transforms:
         def transform(s: jax.Array) -> jax.Array:
             return (1.0 - self.start.sum() + self.start @ self._absorption(s)) / s
 
-        return self._scalar(transform, at_zero=1.0 - self._mass(), before=0.0)
+        return self._scalar(transform, at_zero=self.atom(), before=0.0)
 
     def survival(self) -> OfTimes:
         """One minus the distribution function at times, without the subtraction."""

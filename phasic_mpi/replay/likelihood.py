@@ -11,7 +11,7 @@ from jax.scipy.special import gammaln
 
 from phasic_mpi.errors import EvaluationError
 from phasic_mpi.evaluate import require_reward_per_vertex
-from phasic_mpi.replay.distributions import cdf, pdf
+from phasic_mpi.replay.distributions import atom, pdf
 from phasic_mpi.replay.moments import expected_visits
 from phasic_mpi.replay.program import Program, require_float64
 
@@ -48,8 +48,8 @@ def log_likelihood_times(
     times = jnp.asarray(times, dtype=jnp.float64)
     positive = jnp.where(times == 0, 1.0, times)
     density = pdf(program, theta, positive, **how)
-    atom = cdf(program, theta, jnp.zeros(()), **how)
-    return jnp.log(jnp.where(times == 0, atom, density)).sum()
+    at_zero = atom(program, theta, **how)
+    return jnp.log(jnp.where(times == 0, at_zero, density)).sum()
 
 
 def class_means(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.Array:

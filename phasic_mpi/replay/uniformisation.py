@@ -17,8 +17,9 @@ from phasic_mpi.replay import poisson
 from phasic_mpi.replay.edges import apply_edges, powers
 from phasic_mpi.replay.program import Program, exit_rates
 
-# Terms of a mixture whose Poisson probabilities are held at once.
-_CHUNK = 256
+# Terms of a mixture whose Poisson probabilities are held at once: those of hundreds of times fit a
+# cache, and little is padded.
+_CHUNK = 64
 
 OfTimes = Callable[[jax.Array], jax.Array]
 
@@ -44,6 +45,11 @@ class UniformChain:
     stay: jax.Array
     absorb: jax.Array
     n_terms: int
+
+    def atom(self) -> jax.Array:
+        """Probability of the time 0; NaN where there is no chain."""
+        # Multiplied, so that derivatives are NaN as well.
+        return (1.0 - self.start.sum()) * jnp.where(jnp.isnan(self.rate), jnp.nan, 1.0)
 
     def density(self) -> OfTimes:
         """Density at times, ``float64[n_times]``; 0 at negative ones."""

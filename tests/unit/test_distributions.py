@@ -14,6 +14,7 @@ from phasic_mpi.errors import ConfigError, EvaluationError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models import build_model
 from phasic_mpi.replay import poisson
+from phasic_mpi.replay.distributions import atom
 from tests.graphs import chain_of_sccs
 from tests.recording import record_alone
 from tests.reference import rates
@@ -244,6 +245,7 @@ def test_vertices_without_reward_take_no_time() -> None:
     pdf = of(program, "pdf", [], times, **how)
     np.testing.assert_allclose(pdf[1:], 2.5 * left[1:], atol=1e-12)
     assert np.isnan(pdf[0])
+    np.testing.assert_allclose(atom(program, jnp.zeros(0), **how), 0.25, rtol=1e-14)
 
 
 @pytest.mark.parametrize("method", ["uniformisation", "inversion"])
@@ -264,6 +266,7 @@ def test_an_atom_at_zero_belongs_to_the_distribution_and_not_to_the_density(meth
         first = 1 if name == "pdf" and method == "inversion" else 0
         actual = of(program, name, [], times, method=method)
         np.testing.assert_allclose(np.delete(actual, first), np.delete(values, first), atol=1e-12)
+    np.testing.assert_allclose(atom(program, jnp.zeros(0), method=method), 0.25, rtol=1e-14)
     quantiles = of(program, "quantile", [], np.array([0.0, 0.2, 0.25, 0.5, 1.0]), method=method)
     np.testing.assert_allclose(
         quantiles, [0, 0, 0, np.log(0.75 / 0.5) / 2, np.inf], rtol=1e-12, atol=1e-14
@@ -388,6 +391,9 @@ def test_negative_rates_give_nan(islands, method) -> None:
     how = {"method": method, "n_terms": 200}
     values = jax.vmap(lambda t: replay.cdf(program, t, jnp.ones(1), **how))(rows)
     assert np.isnan(values).ravel().tolist() == [False, True]
+    atoms = jax.vmap(jax.value_and_grad(lambda t: atom(program, t, **how)))(rows)
+    for value in atoms:
+        assert np.isnan(value).reshape(2, -1).all(axis=1).tolist() == [False, True]
 
 
 def test_poisson_probabilities_have_their_digits_at_any_mean() -> None:

@@ -18,9 +18,9 @@ from scipy.optimize import minimize
 from phasic_mpi import replay
 
 # What is known of the rates beforehand.
-LEAST, MOST = 0.05, 3.0
+LEAST, MOST = 0.05, 2.5
 # Standard deviations that samplers get away from the maximum.
-REACH = 5
+REACH = 4
 
 
 class Fit(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -112,6 +113,7 @@ def tandem_queue(seed: int = 1) -> Process:
     )
 
 
+@partial(jax.jit, static_argnames="how")
 def log_likelihood(
     log_theta: jax.Array,
     program: replay.Program,

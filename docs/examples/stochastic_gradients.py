@@ -18,7 +18,7 @@ from processes import Data, Process, log_likelihood, structured_coalescent, tand
 from phasic_mpi import replay
 
 BATCH = 50
-N_STEPS = 800
+N_STEPS = 600
 RATE = 0.05
 
 

@@ -19,7 +19,7 @@ from processes import Data, Process, log_posterior, structured_coalescent, tande
 from phasic_mpi import replay
 
 N_PARTICLES = 12
-N_STEPS = 40
+N_STEPS = 32
 RATE = 0.2
 
 

@@ -5,13 +5,20 @@ from pathlib import Path
 
 import jax.ffi
 import pybind11
-from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, naive_recompile
+from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
 from setuptools import setup
-
-ParallelCompile("PHASIC_MPI_BUILD_JOBS", default=0, needs_recompile=naive_recompile).install()
 
 SOURCES = sorted(str(path) for path in Path("src_cpp").glob("*.cpp"))
 HEADERS = sorted(str(path) for path in Path("src_cpp").glob("*.hpp"))
+
+
+def is_outdated(compiled: str, source: str) -> bool:
+    """Whether the source or any header is newer than what it was compiled to."""
+    newest = max(Path(path).stat().st_mtime for path in (source, *HEADERS))
+    return not Path(compiled).exists() or Path(compiled).stat().st_mtime <= newest
+
+
+ParallelCompile("PHASIC_MPI_BUILD_JOBS", default=0, needs_recompile=is_outdated).install()
 
 # Headers of other projects: as system headers they raise no warnings.
 SYSTEM_INCLUDES = (jax.ffi.include_dir(), pybind11.get_include(), sysconfig.get_path("include"))

@@ -2,9 +2,10 @@
 
     NPROC=1 taskset -c 0 python -m benchmarks.replay [--repeats 5] [name ...]
 
-Both work on one core, as the command above has it, and take turns. "one" is a call of the jitted
-solve for one theta, what JAX takes for a call included; "batch" is the time per theta of a batch.
-Medians, and below each size geometric means of the ratios.
+Both work on one core, as the command above has it, and take turns. "one" is one theta, "batch" the
+time per theta of a batch: first the compiled kernel, timed below JAX as KLU is, then a call of the
+jitted solve, with what JAX takes for a call and for the memory of its result. Medians of times, and
+of KLU's time by ours turn by turn; below each size their geometric means.
 Needs ``requirements-peers.txt``.
 """
 
@@ -13,7 +14,8 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from statistics import geometric_mean, median
+from statistics import geometric_mean
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -129,39 +131,47 @@ def seconds_per_call(call: Callable[[], object]) -> float:
     return (time.perf_counter() - begin) / n_calls
 
 
-def measure(case: Case, repeats: int) -> tuple[int, float, float, float]:
-    """Transient vertices; seconds of KLU, of one theta and of each theta in a batch."""
+class Times(NamedTuple):
+    """Seconds per theta, and KLU's time by each of ours."""
+
+    klu: float
+    ours: list[float]
+    ratios: list[float]
+
+
+def measure(case: Case, repeats: int) -> tuple[int, Times]:
+    """Transient vertices; medians over turns."""
     build, theta = case
     program = load_program(record_alone(build()))
     n = program.n_transient
     weight = np.asarray(edge_weights(program, jnp.array(theta)))
     size = 8 * max(1, min(BATCH, int(BATCH_BYTES / (8 * (weight.size + n)))) // 8)
-    weights = jnp.array(weight * np.random.default_rng(1).uniform(0.9, 1.1, (size, 1)))
+    weights = weight * np.random.default_rng(1).uniform(0.9, 1.1, (size, 1))
 
     def solve(weight: jax.Array, right: jax.Array) -> jax.Array:
         none = jnp.zeros((0, n))
         return ffi.solve(program.plan, weight, jnp.zeros(n), none, right, transposed=False)
 
     one, batch = jax.jit(solve), jax.jit(jax.vmap(solve, (0, None)))
-    first, right = jnp.array(weight), jnp.ones((1, n))
+    first, many, right = jnp.array(weight), jnp.array(weights), jnp.ones((1, n))
     klu = Klu(matrix_of(program, weight))
 
     def refactor() -> None:
         klu.x[:] = 1.0
         klu.refactor_and_solve()
 
-    works: list[Callable[[], object]] = [
-        refactor,
-        lambda: one(first, right).block_until_ready(),
-        lambda: batch(weights, right).block_until_ready(),
+    works: list[Callable[[], float]] = [
+        lambda: seconds_per_call(refactor),
+        lambda: program.plan.time_solves(weight[np.newaxis], TURN_SECONDS),
+        lambda: seconds_per_call(lambda: one(first, right).block_until_ready()),
+        lambda: program.plan.time_solves(weights, TURN_SECONDS) / size,
+        lambda: seconds_per_call(lambda: batch(many, right).block_until_ready()) / size,
     ]
     for work in works:
         work()
-    turns = [[seconds_per_call(work) for work in works] for _ in range(repeats)]
-    klu_seconds, one_seconds, batch_seconds = (
-        median(column) for column in zip(*turns, strict=True)
-    )
-    return n, klu_seconds, one_seconds, batch_seconds / size
+    turns = np.array([[work() for work in works] for _ in range(repeats)])
+    seconds, ratios = np.median(turns, axis=0), np.median(turns[:, :1] / turns[:, 1:], axis=0)
+    return n, Times(seconds[0], seconds[1:].tolist(), ratios.tolist())
 
 
 def main() -> None:
@@ -170,20 +180,26 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="graphs; all if none is given")
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    table = Table("graph", "vertices", "KLU us", "one us", "KLU / one", "batch us", "KLU / batch")
+    table = Table("graph", "vertices", "KLU us")
+    for kind in ("one", "one, JAX", "batch", "batch, JAX"):
+        table.add_column(f"{kind} us")
+        table.add_column("KLU / it")
     for size, cases in CASES.items():
         ratios = []
         for name, case in cases.items():
             if options.names and name not in options.names:
                 continue
-            n, klu, one, batch = measure(case, options.repeats)
-            ratios.append((klu / one, klu / batch))
-            texts = (f"{klu * 1e6:.1f}", f"{one * 1e6:.1f}", f"{klu / one:.2f}")
-            table.add_row(name, f"{n:,}", *texts, f"{batch * 1e6:.1f}", f"{klu / batch:.2f}")
+            n, times = measure(case, options.repeats)
+            ratios.append(times.ratios)
+            cells = [f"{times.klu * 1e6:.1f}"]
+            for seconds, ratio in zip(times.ours, times.ratios, strict=True):
+                cells += [f"{seconds * 1e6:.1f}", f"{ratio:.2f}"]
+            table.add_row(name, f"{n:,}", *cells)
         if ratios:
-            one_mean, batch_mean = (geometric_mean(column) for column in zip(*ratios, strict=True))
-            table.add_row(f"about {size:,}", "", "", "", f"{one_mean:.2f}", "", f"{batch_mean:.2f}")
-    Console().print(table)
+            means = [f"{geometric_mean(column):.2f}" for column in zip(*ratios, strict=True)]
+            cells = [cell for mean in means for cell in ("", mean)]
+            table.add_row(f"about {size:,}", "", "", *cells, end_section=True)
+    Console(width=160).print(table)
 
 
 if __name__ == "__main__":

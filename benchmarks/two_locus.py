@@ -6,8 +6,8 @@ States are multisets of lineages (a, b) with a descendants at the first locus an
 any two coalesce, and one with descendants at both recombines. Times are from the graph in memory
 to the numbers, without the start of Python and JAX and without building the states, which another
 process does. "compile" is what XLA takes for the function of mean and gradient; a compiled function
-serves any theta and program of the same shape. Medians; memory is the peak of the process, Python
-and JAX included, and what it grew by from the graph on.
+serves any theta and program of the same shape. Medians; memory is the peak of the process after
+the first of these, Python and JAX included, and what it grew by from the graph on.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ def measure(graph: PhaseTypeGraph, repeats: int) -> dict[str, float]:
         function = jax.jit(jax.value_and_grad(lambda t, p: moments(p, t, 1)[0]))
         value = timed("compile", function.lower(theta, program).compile)
         mean, gradient = timed("replay", value, theta, program)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if len(seconds["replay"]) == 1:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     # The mean has the dimension of time: Euler's theorem on homogeneous functions.
     assert abs(float(gradient @ theta + mean)) < 1e-12 * float(mean)
     return {

@@ -111,6 +111,12 @@ class Plan:
     def id(self) -> int: ...
     def fewest_jumps(self, positions: _Int32Array) -> int:
         """Fewest edges from one of the positions to absorption; 0 if there is no way."""
+    def time_solves(self, weight: NDArray[np.float64], at_least: float) -> float:
+        """Seconds to factor and solve once for each row of ``float64[n_theta, n_weights]``.
+
+        On the calling thread, with a right-hand side of ones and without XLA; repeated for
+        ``at_least`` so many seconds.
+        """
 
 @final
 class Factor:

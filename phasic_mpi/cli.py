@@ -7,13 +7,12 @@ committed. Under a launcher all ranks end with the same one, and rank 0 speaks f
 from __future__ import annotations
 
 import argparse
-import math
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from phasic_mpi import __version__, config, log
+from phasic_mpi import __version__, arguments, config, log, quantities
 from phasic_mpi.errors import PhasicMpiError, RunStoppedError
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 75
@@ -30,7 +29,9 @@ _EVALUATE_EXAMPLES = """\
 examples:
   python -m phasic_mpi evaluate trace.h5 --theta 1,0.5
   python -m phasic_mpi evaluate trace.h5 --theta 1,0.5 --theta 1,2 --moments 4 --format csv
-  python -m phasic_mpi evaluate trace.h5 --theta 1,0.5 --rewards rewards.npy
+  python -m phasic_mpi evaluate trace.h5 --theta 1,0.5 --pdf 0:10:101 --plot density.png
+  python -m phasic_mpi evaluate trace.h5 --theta 1,0.5 --rewards rewards.npy --covariance
+  mpirun -n 64 python -m phasic_mpi evaluate trace.h5 --theta-file theta.csv --gradient -o out.h5
 """
 
 _MODEL_EXAMPLES = """\
@@ -131,20 +132,23 @@ def _add_format(command: argparse.ArgumentParser, *choices: str) -> None:
     )
 
 
-def _add_theta(command: argparse.ArgumentParser, purpose: str) -> None:
+def _add_theta(command: Any, purpose: str) -> None:
     command.add_argument(
         "--theta",
-        type=_numbers,
+        type=arguments.numbers,
         action="append",
         metavar="T1,T2,...",
         help=f"{purpose}, one number per parameter, separated by commas; may be repeated; left out "
         "for graphs without parameters",
     )
+
+
+def _add_moments(command: Any) -> None:
     command.add_argument(
         "--moments",
-        type=_positive,
+        type=arguments.positive,
         metavar="K",
-        help="compute the raw moments E[Y^1] to E[Y^K] (default: 1)",
+        help="compute the raw moments E[Y^1] to E[Y^K] (default: 1, if nothing else is computed)",
     )
 
 
@@ -181,18 +185,19 @@ def _add_run(commands: Any) -> None:
     )
     run.add_argument(
         "--devices",
-        type=_positive,
+        type=arguments.positive,
         metavar="N",
         help="CPU devices that JAX shows in each rank (default: as many as it has, usually 1)",
     )
     run.add_argument(
         "--min-size",
-        type=_positive,
+        type=arguments.positive,
         default=50,
         metavar="N",
         help="components of fewer vertices share work units (default: 50)",
     )
     _add_theta(run, "compute moments too, at these parameters")
+    _add_moments(run)
     run.add_argument(
         "--report", type=Path, metavar="FILE.json", help="write what the run did as JSON"
     )
@@ -201,18 +206,95 @@ def _add_run(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     evaluate = _add(
-        commands, "evaluate", "replay a trace: moments at given theta", epilog=_EVALUATE_EXAMPLES
+        commands,
+        "evaluate",
+        "replay a trace at many theta, alone or under mpirun: moments, densities, gradients",
+        epilog=_EVALUATE_EXAMPLES,
     )
     evaluate.add_argument("trace", type=Path, metavar="TRACE", help="trace file written by 'run'")
-    _add_theta(evaluate, "parameters to evaluate at")
+    theta = evaluate.add_mutually_exclusive_group()
+    _add_theta(theta, "parameters to evaluate at")
+    theta.add_argument(
+        "--theta-file",
+        type=Path,
+        metavar="FILE",
+        help="parameters to evaluate at: .csv with one row per line, .npy, or .h5 with a dataset "
+        "'theta'",
+    )
     evaluate.add_argument(
         "--rewards",
         type=Path,
         metavar="FILE",
-        help="reward per unit of time at each vertex, instead of 1: a .npy array, or text with one "
-        "number per vertex, the starting vertex first",
+        help="reward per unit of time at each vertex, instead of 1: text with one number per "
+        "vertex, the starting vertex first, .npy, or .h5 with a dataset 'rewards'; a line or row "
+        "for each of several rewards",
     )
-    _add_format(evaluate, "table", "json", "csv")
+    _add_quantities(evaluate)
+    _add_outputs(evaluate)
+    evaluate.add_argument(
+        "--memory",
+        type=arguments.number_of_bytes,
+        metavar="BYTES",
+        help="memory that each rank may use for theta in flight, such as 500M or 4G (default: 1G)",
+    )
+
+
+def _add_quantities(evaluate: argparse.ArgumentParser) -> None:
+    asked: Any = evaluate.add_argument_group("what to compute")
+    _add_moments(asked)
+    for name, what, points in (
+        ("pdf", "density", "T1,T2,..."),
+        ("cdf", "distribution function", "T1,T2,..."),
+        ("survival", "survival function", "T1,T2,..."),
+        ("quantile", "quantiles", "P1,P2,..."),
+    ):
+        asked.add_argument(
+            f"--{name}",
+            type=arguments.points,
+            metavar=points,
+            help=f"compute the {what} at these points; START:STOP:COUNT stands for so many, evenly "
+            "spaced",
+        )
+    asked.add_argument(
+        "--covariance",
+        action="store_true",
+        help="compute covariances and correlations of several rewards",
+    )
+    asked.add_argument(
+        "--gradient", action="store_true", help="compute derivatives of everything in theta too"
+    )
+    asked.add_argument(
+        "--method",
+        choices=quantities.METHODS,
+        default="auto",
+        help="how densities, distribution functions and quantiles are computed; 'auto' logs its "
+        "choice (default: auto)",
+    )
+
+
+def _add_outputs(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.add_argument(
+        "--format",
+        choices=("table", "json", "csv", "hdf5"),
+        help="output (default: by the suffix of -o FILE, table without it); hdf5 needs -o FILE",
+    )
+    evaluate.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="file to write instead of stdout: .json, .csv, .h5",
+    )
+    evaluate.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw the density with its mean and quantiles, or the means of several rewards, as "
+        ".png or .svg; needs the extra 'plot'",
+    )
+    evaluate.add_argument(
+        "--report", type=Path, metavar="FILE.json", help="write what the evaluation did as JSON"
+    )
 
 
 def _add_model(commands: Any) -> None:
@@ -223,7 +305,7 @@ def _add_model(commands: Any) -> None:
     )
     model.add_argument(
         "--set",
-        type=_setting,
+        type=arguments.setting,
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -258,7 +340,7 @@ def _add_cache(commands: Any) -> None:
     cache.add_argument("target", type=Path, nargs="?", metavar="TARGET", help="of 'copy'")
     cache.add_argument(
         "--older-than",
-        type=_days,
+        type=arguments.days,
         metavar="DAYS",
         help="prune also what was written more than so many days ago; 0 removes everything",
     )
@@ -272,33 +354,3 @@ def _add_doctor(commands: Any) -> None:
         "check whether this machine, MPI and launcher are fit to run, alone or under mpirun",
     )
     _add_format(doctor, "table", "json")
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = [math.nan]
-    if not all(map(math.isfinite, numbers)):
-        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text!r}")
-    return numbers
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
-    return int(text)
-
-
-def _days(text: str) -> float:
-    (days, *more) = _numbers(text)
-    if more or days < 0:
-        raise argparse.ArgumentTypeError(f"expected a number of days, got {text!r}")
-    return days
-
-
-def _setting(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
-    return name, value

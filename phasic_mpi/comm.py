@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from phasic_mpi.config import launcher_size
 from phasic_mpi.errors import (
+    CancelledError,
     EnvironmentMismatchError,
     FailureReport,
     MissingDependencyError,
     PhasicMpiError,
-    RecordingCancelledError,
     StageError,
 )
 from phasic_mpi.log import write_line
@@ -157,21 +157,33 @@ def share_bytes(comm: Comm, data: bytes | memoryview | NDArray[np.uint8]) -> mem
     buffer: NDArray[np.uint8] = np.empty(n_bytes, np.uint8)
     if comm.rank == 0:
         buffer = np.frombuffer(data, np.uint8)
-    for begin in range(0, n_bytes, _CHUNK_BYTES):
-        _wait(comm.mpi.Ibcast(buffer[begin : begin + _CHUNK_BYTES], root=0))
+    for request in _broadcasts(comm, buffer):
+        _wait(request)
     return buffer.data
+
+
+def _broadcasts(comm: Comm, buffer: NDArray[np.uint8]) -> list[Any]:
+    """Begins to send rank 0's buffer to all others, piece by piece."""
+    pieces = range(0, buffer.size, _CHUNK_BYTES)
+    return [comm.mpi.Ibcast(buffer[begin : begin + _CHUNK_BYTES], root=0) for begin in pieces]
 
 
 def share_arrays(comm: Comm, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Collective. Returns rank 0's arrays on every rank; other ranks pass none."""
     forms = {name: (array.dtype.str, list(array.shape)) for name, array in arrays.items()}
     forms = share(comm, forms, dict[str, tuple[str, list[int]]])
-    received = {}
-    for name, (dtype, shape) in forms.items():
-        data = (
-            np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8) if name in arrays else b""
-        )
-        received[name] = np.frombuffer(share_bytes(comm, data), dtype).reshape(shape)
+    received = {
+        name: np.ascontiguousarray(arrays[name]) if name in arrays else np.empty(shape, dtype)
+        for name, (dtype, shape) in forms.items()
+    }
+    # All at once: waiting for each by itself would add up the pauses of waiting.
+    requests = [
+        request
+        for array in received.values()
+        for request in _broadcasts(comm, array.reshape(-1).view(np.uint8))
+    ]
+    for request in requests:
+        _wait(request)
     return received
 
 
@@ -190,7 +202,9 @@ def count_equal_here(comm: Comm, value: Any) -> int:
     return collect(comm, [comm.host, value]).count([comm.host, value])
 
 
-def scatter_bytes(comm: Comm, parts: Sequence[bytes | bytearray] | None) -> memoryview:
+def scatter_bytes(
+    comm: Comm, parts: Sequence[bytes | bytearray | NDArray[np.uint8]] | None
+) -> memoryview:
     """Collective. Sends each rank its part of what rank 0 holds, by ``Scatterv``.
 
     Parts may be of any length: they go out in pieces of at most 1 GiB over all ranks.
@@ -218,7 +232,9 @@ def scatter_bytes(comm: Comm, parts: Sequence[bytes | bytearray] | None) -> memo
     return out.data
 
 
-def gather_bytes(comm: Comm, part: bytes | bytearray) -> list[memoryview] | None:
+def gather_bytes(
+    comm: Comm, part: bytes | bytearray | NDArray[np.uint8]
+) -> list[memoryview] | None:
     """Collective. Brings one part of each rank to rank 0, by ``Gatherv``; None elsewhere.
 
     Parts may be of any length: they come in pieces of at most 1 GiB over all ranks.
@@ -313,7 +329,8 @@ def _describe(comm: Comm, failure: BaseException) -> FailureReport:
         builtin=FailureReport.builtin_of(failure),
         message=str(failure),
         trace="".join(traceback.format_exception(failure)),
-        is_expected=isinstance(failure, PhasicMpiError | KeyboardInterrupt),
+        is_expected=isinstance(failure, PhasicMpiError | KeyboardInterrupt)
+        or (isinstance(failure, OSError) and failure.filename is not None),
     )
 
 
@@ -334,7 +351,7 @@ def run_failfast(
         comm: The ranks.
         stage: Name for the error.
         work: Local work; makes no MPI calls.
-        cancel: Makes ``work`` end soon, with a ``RecordingCancelledError``; called from here.
+        cancel: Makes ``work`` end soon, with a ``CancelledError``; called from here.
         on_idle: Called here about 50 times a second while ``work`` runs.
 
     Returns:
@@ -358,7 +375,7 @@ def run_failfast(
         except BaseException as exc:  # a signal, or a failing on_idle: the others must hear of it
             failure = failure or exc
             cancel()
-    was_cancelled = isinstance(task.failure, RecordingCancelledError) and warnings.n_received > 0
+    was_cancelled = isinstance(task.failure, CancelledError) and warnings.n_received > 0
     if failure is None and not was_cancelled:
         failure = task.failure
     if failure is not None:

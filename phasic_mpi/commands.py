@@ -17,17 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi import comm as mpi
-from phasic_mpi import config, files, inspect_file, log, segment, store
-from phasic_mpi.display import Progress, Table, print_json, print_tables, print_text, seconds, size
+from phasic_mpi import config, files, inspect_file, log, results, segment, store
+from phasic_mpi.display import Progress, Table, print_json, print_tables, seconds, size
 from phasic_mpi.doctor import examine, findings_table
-from phasic_mpi.errors import ConfigError, EvaluationError, StoreError
-from phasic_mpi.evaluate import moments
+from phasic_mpi.errors import ConfigError, StoreError
+from phasic_mpi.evaluate_command import evaluate as evaluate
+from phasic_mpi.evaluate_command import given_theta
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import load_graph, save_graph
 from phasic_mpi.models import MODELS, build_model
 from phasic_mpi.pipeline import Hooks, RunResult, Settings
 from phasic_mpi.pipeline import run as run_pipeline
-from phasic_mpi.trace_io import load_trace
+from phasic_mpi.results import moment_results
 
 _DEMO_MODEL = "structured-coalescent"
 _DEMO_MOMENTS = 2
@@ -40,10 +41,10 @@ def run(options: argparse.Namespace) -> int:
     rows = None
     n_moments = options.moments or 1
     if options.graph is None and options.theta is None:
-        rows = _theta([list(MODELS[_DEMO_MODEL].theta)])
+        rows = given_theta([list(MODELS[_DEMO_MODEL].theta)])
         n_moments = options.moments or _DEMO_MOMENTS
     elif options.theta is not None or options.moments is not None:
-        rows = _theta(options.theta)
+        rows = given_theta(options.theta)
     settings = Settings(
         strategy=options.strategy,
         min_size=options.min_size,
@@ -119,7 +120,7 @@ def _report_run(
         return
     print_tables(*_run_tables(result, options.output))
     if result.moments is not None and theta is not None:
-        print_tables(_moment_table(theta, result.moments))
+        print_tables(*results.tables(moment_results(theta, result.moments)))
 
 
 def _run_tables(result: RunResult, output: Path | None) -> list[Table]:
@@ -160,66 +161,6 @@ def _run_tables(result: RunResult, output: Path | None) -> list[Table]:
     ):
         ranks.add(name, *(text(value) for value in np.quantile(values, [0, 0.5, 1]).tolist()))
     return [graph, stages, ranks]
-
-
-def evaluate(options: argparse.Namespace) -> int:
-    """Prints moments of a trace."""
-    _require_one_process("evaluate")
-    trace = load_trace(options.trace)
-    theta = _theta(options.theta)
-    rewards = None if options.rewards is None else _load_rewards(options.rewards)
-    values = moments(trace, theta, options.moments or 1, rewards)
-    if options.format == "json":
-        print_json({"theta": theta.tolist(), "moments": values.tolist()})
-    elif options.format == "csv":
-        print_text("".join(",".join(row) + "\n" for row in _moment_rows(theta, values)))
-    else:
-        print_tables(_moment_table(theta, values))
-    return 0
-
-
-def _theta(rows: list[list[float]] | None) -> NDArray[np.float64]:
-    """One row per evaluation; without any, the one that suits graphs without parameters."""
-    if rows is None:
-        return np.zeros((1, 0))
-    lengths = sorted({len(row) for row in rows})
-    if len(lengths) > 1:
-        raise ConfigError(
-            "The rows of theta do not fit together",
-            problem=f"expected equally many numbers in each --theta, got {lengths}",
-            resolution="give one number per parameter of the graph in each --theta",
-        )
-    return np.array(rows, dtype=np.float64)
-
-
-def _load_rewards(path: Path) -> NDArray[np.float64]:
-    try:
-        if path.suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
-        return np.loadtxt(path, delimiter=None, ndmin=1, dtype=np.float64)
-    except ValueError as exc:
-        raise EvaluationError(
-            "The rewards cannot be read",
-            problem=str(exc),
-            context={"path": path},
-            resolution="give a .npy array, or text with one number per vertex",
-        ) from exc
-
-
-def _moment_rows(theta: NDArray[np.float64], values: NDArray[np.float64]) -> Iterator[list[str]]:
-    yield [f"theta_{i + 1}" for i in range(theta.shape[1])] + [
-        f"moment_{k + 1}" for k in range(values.shape[1])
-    ]
-    for row in np.column_stack([theta, values]).tolist():
-        yield [repr(number) for number in row]
-
-
-def _moment_table(theta: NDArray[np.float64], values: NDArray[np.float64]) -> Table:
-    header, *rows = _moment_rows(theta, values)
-    table = Table("Moments of the time to absorption", *header)
-    for row in rows:
-        table.add(*(f"{float(number):.10g}" for number in row))
-    return table
 
 
 def model(options: argparse.Namespace) -> int:

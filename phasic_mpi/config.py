@@ -100,6 +100,14 @@ def prepare_threads(n_threads: int) -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
+def prepare_float64() -> None:
+    """Has JAX compute in double precision, unless ``JAX_ENABLE_X64`` says otherwise.
+
+    Call before the first import of JAX.
+    """
+    os.environ.setdefault("JAX_ENABLE_X64", "1")
+
+
 def available_memory() -> int | None:
     """Bytes that this process may still take; None where the system does not say.
 

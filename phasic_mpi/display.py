@@ -37,11 +37,16 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 class Table:
-    """A titled table; columns after the first are aligned to the right if they hold numbers."""
+    """A titled table; columns after the first are aligned to the right if they hold numbers.
+
+    Attributes:
+        note: A line below it.
+    """
 
     def __init__(self, title: str, *columns: str) -> None:
         self.title = title
         self.columns = columns
+        self.note: str | None = None
         self.rows: list[tuple[str, ...]] = []
 
     def add(self, *cells: str) -> None:
@@ -54,6 +59,8 @@ class Table:
             title=self.title,
             title_justify="left",
             title_style="bold",
+            caption=self.note,
+            caption_justify="left",
             box=box.SIMPLE_HEAD,
             show_header=any(self.columns),
         )
@@ -112,9 +119,11 @@ class Progress:
 
     Args:
         enabled: Whether to show anything: one rank does.
+        counted: What is counted while work goes on.
     """
 
-    def __init__(self, *, enabled: bool) -> None:
+    def __init__(self, *, enabled: bool, counted: str = "blocks") -> None:
+        self._counted = counted
         self._state = ("start", 0, 0)
         self._closing = threading.Event()
         draw = self._draw_live if sys.stderr.isatty() else self._draw_lines
@@ -145,7 +154,7 @@ class Progress:
         pause = _PATIENCE_SECONDS
         while not self._closing.wait(pause):
             stage, n_done, n_total = self._state
-            count = f": {n_done} of {n_total} blocks of this rank" if n_total else ""
+            count = f": {n_done} of {n_total} {self._counted} of this rank" if n_total else ""
             log.write_line(f"{time.perf_counter() - begin:7.1f} s  {stage}{count}")
             pause = _LINE_SECONDS
 

@@ -76,7 +76,11 @@ class RecordError(PhasicMpiError, RuntimeError):
     """A block that could not be recorded."""
 
 
-class RecordingCancelledError(RecordError):
+class CancelledError(PhasicMpiError, RuntimeError):
+    """Work stopped because another rank failed or the user asked for it."""
+
+
+class RecordingCancelledError(RecordError, CancelledError):
     """Recording stopped because another rank failed or the user asked for it."""
 
 
@@ -102,8 +106,8 @@ class FailureReport:
         builtin: Name of the built-in exception that it is a kind of.
         message: Text of the exception.
         trace: Text of its traceback.
-        is_expected: Whether the exception is one of this package or an interrupt: its message says
-            it all.
+        is_expected: Whether the exception is one of this package, an interrupt, or of a file that
+            it names: its message says it all.
     """
 
     host: str
@@ -143,8 +147,8 @@ class StageError(PhasicMpiError, RuntimeError):
             f"Stage '{stage}' failed on {len(reports)} of {n_ranks} ranks",
             problem=_merged(reports),
             context={"stage": stage, "failing ranks": sorted(reports)},
-            resolution="mend what the first report names and run again; what was cached before "
-            "the failure is not recorded again",
+            resolution="mend what the first report names and run again; a recording goes on "
+            "from what it has cached",
         )
 
     @staticmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +42,53 @@ def require_reward_per_vertex(shape: tuple[int, ...], n_vertices: int) -> None:
             resolution="give one reward for each vertex, the starting and the absorbing ones "
             "included (theirs are not used)",
         )
+
+
+def require_rewards(rewards: NDArray[np.float64], n_vertices: int) -> None:
+    """Refuses rewards that are not one finite number per vertex.
+
+    Raises:
+        EvaluationError: They are not.
+    """
+    require_reward_per_vertex(rewards.shape, n_vertices)
+    if not np.isfinite(rewards).all():
+        vertex = int(np.argmin(np.isfinite(rewards)))
+        raise EvaluationError(
+            "Rewards do not fit the graph",
+            problem=f"expected finite rewards, got {rewards[vertex]} at vertex {vertex}",
+            resolution="give finite rewards",
+        )
+
+
+def legal_starts(trace: EliminationTrace, theta: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows of ``theta`` make the start a probability distribution; ``bool[n_theta]``."""
+    legal: NDArray[np.bool_] = _is_distribution(_start_mass(trace, theta))
+    return legal
+
+
+def theta_rows(theta: ArrayLike, n_parameters: int) -> NDArray[np.float64]:
+    """Theta as rows, ``float64[n_theta, n_parameters]``.
+
+    Raises:
+        EvaluationError: They have another shape, or are not finite.
+    """
+    rows = np.atleast_2d(np.asarray(theta, dtype=np.float64))
+    if rows.ndim != 2 or rows.shape[1] != n_parameters:
+        raise EvaluationError(
+            "Trace cannot be evaluated",
+            problem=f"expected theta of shape (n_theta, {n_parameters}), got {np.shape(theta)}",
+            context={"n_parameters": n_parameters},
+            resolution="give one number per parameter of the graph",
+        )
+    if not np.isfinite(rows).all():
+        index = int(np.argmin(np.isfinite(rows).all(axis=1)))
+        raise EvaluationError(
+            "Trace cannot be evaluated",
+            problem=f"expected finite parameters, got theta = {rows[index].tolist()}",
+            context={"row of theta": index},
+            resolution="give finite parameters",
+        )
+    return rows
 
 
 class _AtTheta(NamedTuple):
@@ -84,11 +132,11 @@ class Replay:
                 is negative or not finite; vertices that cannot be left at this theta.
         """
         require_moments(n_moments)
-        rows = self._theta_rows(theta)
+        rows = theta_rows(theta, self.trace.n_parameters)
         reward = self._rewards(rewards)
         out = np.empty((rows.shape[0], n_moments))
         for index, row in enumerate(rows):
-            factor, alpha = self._at(row)
+            factor, alpha = self._at(row, index)
             solution = np.ones(self.trace.n_transient)
             for power in range(1, n_moments + 1):
                 # The factorial goes in step by step, so that no intermediate is k! too small.
@@ -105,7 +153,7 @@ class Replay:
         Zero at absorbing vertices; the starting vertex holds the mean over the initial
         distribution. Arguments and errors as in :meth:`moments`, for one theta.
         """
-        (row,) = self._theta_rows(theta)
+        (row,) = theta_rows(theta, self.trace.n_parameters)
         factor, alpha = self._at(row)
         solution = self._rewards(rewards)
         factor.solve(solution)
@@ -120,52 +168,39 @@ class Replay:
         One transposed solve: ``alpha M^-1``. Arguments and errors as in :meth:`moments`, for one
         theta.
         """
-        (row,) = self._theta_rows(theta)
+        (row,) = theta_rows(theta, self.trace.n_parameters)
         factor, solution = self._at(row)
         factor.solve(solution, transpose=True)
         out = np.zeros(self.trace.n_vertices)
         out[self.trace.vertex] = solution
         return out
 
-    def _theta_rows(self, theta: ArrayLike) -> NDArray[np.float64]:
-        rows = np.atleast_2d(np.asarray(theta, dtype=np.float64))
-        if rows.ndim != 2 or rows.shape[1] != self.trace.n_parameters:
-            raise EvaluationError(
-                "Trace cannot be evaluated",
-                problem=f"expected theta of shape (n_theta, {self.trace.n_parameters}), "
-                f"got {np.shape(theta)}",
-                context={"n_parameters": self.trace.n_parameters},
-                resolution="give one number per parameter of the graph",
-            )
-        if not np.isfinite(rows).all():
-            index = int(np.argmin(np.isfinite(rows).all(axis=1)))
-            raise EvaluationError(
-                "Trace cannot be evaluated",
-                problem=f"expected finite parameters, got theta = {rows[index].tolist()}",
-                context={"row of theta": index},
-                resolution="give finite parameters",
-            )
-        return rows
+    def require_legal(self, theta: ArrayLike, *, row: int) -> None:
+        """Refuses a theta at which the trace cannot be evaluated.
+
+        Args:
+            theta: ``float64[n_parameters]``.
+            row: Its number, for the error.
+
+        Raises:
+            EvaluationError: As :meth:`moments`.
+        """
+        (numbers,) = theta_rows(theta, self.trace.n_parameters)
+        self._at(numbers, row)
 
     def _rewards(self, rewards: ArrayLike | None) -> NDArray[np.float64]:
         """Rewards by position; a fresh array."""
         if rewards is None:
             return np.ones(self.trace.n_transient)
         array = np.asarray(rewards, dtype=np.float64)
-        require_reward_per_vertex(array.shape, self.trace.n_vertices)
-        if not np.isfinite(array).all():
-            vertex = int(np.argmin(np.isfinite(array)))
-            raise EvaluationError(
-                "Rewards do not fit the graph",
-                problem=f"expected finite rewards, got {array[vertex]} at vertex {vertex}",
-                resolution="give finite rewards",
-            )
+        require_rewards(array, self.trace.n_vertices)
         return array[self.trace.vertex]
 
-    def _at(self, theta: NDArray[np.float64]) -> _AtTheta:
+    def _at(self, theta: NDArray[np.float64], row: int = 0) -> _AtTheta:
         trace = self.trace
         weight = np.concatenate([trace.constant, _linear(trace.coefficient, theta)])
-        self._require_rates(weight, theta)
+        place = {"row of theta": row, "theta": theta.tolist()}
+        self._require_rates(weight, place)
         values = _sums(trace.edge_slot, weight, trace.n_slots)
         factor = _core.Factor(self._core, values)
         if factor.failed >= 0:
@@ -175,28 +210,29 @@ class Replay:
                 problem=f"expected a positive finite rate out of vertex {vertex} (state "
                 f"{trace.states[vertex].tolist()}), directly or through the vertices eliminated "
                 "before it, but absorption cannot be reached or the rates overflow",
-                context={"theta": theta.tolist()},
+                context=place,
                 resolution="use parameters at which every vertex can be left for absorption",
             )
-        return _AtTheta(factor, self._alpha(theta))
+        return _AtTheta(factor, self._alpha(theta, place))
 
-    def _alpha(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _alpha(
+        self, theta: NDArray[np.float64], place: Mapping[str, object]
+    ) -> NDArray[np.float64]:
         trace = self.trace
-        mass = np.concatenate([trace.start_constant, _linear(trace.start_coefficient, theta)])
-        total = float(mass.sum())
-        if not np.isfinite(mass).all() or (mass < 0).any() or total > 1 + MASS_TOLERANCE:
+        mass = _start_mass(trace, theta)
+        if not _is_distribution(mass):
             raise EvaluationError(
                 "Trace cannot be evaluated",
                 problem="expected initial probabilities of at least 0 with a sum of at most 1, got "
-                f"a smallest of {mass.min()} and a sum of {total}",
-                context={"theta": theta.tolist()},
+                f"a smallest of {mass.min()} and a sum of {mass.sum()}",
+                context=place,
                 resolution="use parameters at which the start is a probability distribution",
             )
         position = self._position[trace.start_vertex]
         transient = position >= 0
         return _sums(position[transient], mass[transient], trace.n_transient)
 
-    def _require_rates(self, weight: NDArray[np.float64], theta: NDArray[np.float64]) -> None:
+    def _require_rates(self, weight: NDArray[np.float64], place: Mapping[str, object]) -> None:
         legal = np.isfinite(weight) & (weight >= 0)
         if legal.all():
             return
@@ -207,9 +243,9 @@ class Replay:
             problem=f"expected a finite weight of at least 0 on edge {source} -> {target}, got "
             f"{weight[edge]}",
             context={
+                **place,
                 "from state": self.trace.states[source].tolist(),
                 "to state": self.trace.states[target].tolist(),
-                "theta": theta.tolist(),
                 "illegal edges": int((~legal).sum()),
             },
             resolution="use parameters at which every edge has a rate",
@@ -235,6 +271,19 @@ def expected_visits(trace: EliminationTrace, theta: ArrayLike) -> NDArray[np.flo
     return Replay(trace).expected_visits(theta)
 
 
+def _start_mass(trace: EliminationTrace, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Initial probabilities at ``theta[..., n_parameters]``, along the last axis."""
+    varying = _linear(trace.start_coefficient, theta)
+    constant = np.broadcast_to(trace.start_constant, (*theta.shape[:-1], trace.start_constant.size))
+    return np.concatenate([constant, varying], axis=-1)
+
+
+def _is_distribution(mass: NDArray[np.float64]) -> Any:
+    """Whether probabilities, along the last axis, are at least 0 with a sum of at most 1."""
+    legal = np.isfinite(mass) & (mass >= 0)
+    return legal.all(axis=-1) & (mass.sum(axis=-1) <= 1 + MASS_TOLERANCE)
+
+
 def _sums(
     index: NDArray[np.int32] | NDArray[np.int64], weight: NDArray[np.float64], size: int
 ) -> NDArray[np.float64]:
@@ -244,10 +293,10 @@ def _sums(
 
 
 def _linear(coefficient: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``coefficient @ theta`` with one order of additions everywhere; BLAS promises none."""
-    total = np.zeros(coefficient.shape[0])
-    for column, parameter in zip(coefficient.T, theta, strict=True):
-        total += column * parameter
+    """``theta @ coefficient.T`` with one order of additions everywhere; BLAS promises none."""
+    total = np.zeros((*theta.shape[:-1], coefficient.shape[0]))
+    for index, column in enumerate(coefficient.T):
+        total += column * theta[..., index, np.newaxis]
     return total
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi import hdf5, segment, trace_io
+from phasic_mpi import hdf5, results, segment, trace_io
 from phasic_mpi.display import Table, size
 from phasic_mpi.graph_io import load_graph
 from phasic_mpi.scc import condense
@@ -27,6 +27,8 @@ def describe(path: Path) -> dict[str, Any]:
     filetype = hdf5.read_header(path).filetype if hdf5.has_header(path) else "graph"
     if filetype == trace_io.FILETYPE:
         return facts | {"kind": "trace"} | _describe_trace(path)
+    if filetype == results.FILETYPE:
+        return facts | {"kind": "results"} | hdf5.check(path).summary
     if filetype == segment.FILETYPE:
         return facts | {"kind": "cache segment"} | _describe_segment(path)
     return facts | {"kind": "graph"} | _describe_graph(path)
@@ -47,11 +49,14 @@ def tables(facts: dict[str, Any]) -> list[Table]:
         elif name == "traces":
             rest.append(_trace_list(value))
         else:
-            is_size = name.endswith("bytes")
-            main.add(
-                name.removeprefix("n_").replace("_", " "), size(value) if is_size else f"{value:,}"
-            )
+            main.add(name.removeprefix("n_").replace("_", " "), _text(name, value))
     return [main, *rest]
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value)
+    return size(value) if name.endswith("bytes") else f"{value:,}"
 
 
 def _describe_graph(path: Path) -> dict[str, Any]:

@@ -218,7 +218,7 @@ def record_trace(
     try:
         trace = run(ranks, lambda: _require_graph(graph), settings).trace
         with mpi.ending_all(ranks):
-            return _share_trace(ranks, trace)
+            return share_trace(ranks, trace)
     finally:
         ranks.free()
 
@@ -271,7 +271,7 @@ def _require_graph(graph: PhaseTypeGraph | None) -> PhaseTypeGraph:
     return graph
 
 
-def _share_trace(comm: Comm, trace: EliminationTrace | None) -> EliminationTrace:
+def share_trace(comm: Comm, trace: EliminationTrace | None) -> EliminationTrace:
     """Collective. Returns the trace of rank 0 on every rank."""
     scalars, arrays = ({}, {}) if trace is None else trace.parts()
     scalars = mpi.share(comm, scalars, dict)

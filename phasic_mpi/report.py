@@ -1,4 +1,4 @@
-"""What a run did: counts, bytes and seconds, collected while it goes on."""
+"""What a run or an evaluation did: counts, bytes and seconds, collected while it goes on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,61 @@ from typing import Any
 
 
 @dataclass
-class RunReport:
-    """Facts about one run; complete on rank 0.
+class Report:
+    """Facts that are collected while something goes on; complete on rank 0.
+
+    Attributes:
+        stage_seconds: Wall-clock seconds of each stage on rank 0.
+    """
+
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-able types."""
+        return asdict(self)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the time spent inside to ``stage_seconds[name]``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent
+
+
+@dataclass
+class EvaluationReport(Report):
+    """Facts about one evaluation.
+
+    Attributes:
+        n_ranks: Ranks that took part.
+        n_theta: Rows of theta.
+        method: How distribution functions were computed; empty if none were.
+        n_terms: Terms of uniformisation, None for other methods.
+        n_rows: Rows of theta in one call of XLA.
+        call_bytes: Bytes that one such call takes.
+        compute_seconds: Per rank, seconds spent computing.
+        compute_cpu_seconds: Per rank, seconds of all its threads in that time; fewer than
+            ``compute_seconds`` with one thread if something else uses its core.
+        peak_rss_bytes: Per rank, largest resident memory so far.
+    """
+
+    n_ranks: int = 1
+    n_theta: int = 0
+    method: str = ""
+    n_terms: int | None = None
+    n_rows: int = 0
+    call_bytes: int = 0
+    compute_seconds: list[float] = field(default_factory=list)
+    compute_cpu_seconds: list[float] = field(default_factory=list)
+    peak_rss_bytes: list[int] = field(default_factory=list)
+
+
+@dataclass
+class RunReport(Report):
+    """Facts about one run.
 
     Attributes:
         n_ranks: Ranks that took part.
@@ -30,7 +83,6 @@ class RunReport:
         trace_bytes: Bytes of the trace in memory; ``file_bytes``: of the file written.
         n_failed_cache_writes: Segments that could not be written to a cache.
         balance: Largest by mean planned load of a rank; 1 is even.
-        stage_seconds: Wall-clock seconds of each stage on rank 0.
         record_seconds: Per rank, seconds spent recording.
         keep_seconds: Per rank, seconds spent writing the cache.
         peak_rss_bytes: Per rank, largest resident memory so far.
@@ -56,24 +108,9 @@ class RunReport:
     file_bytes: int = 0
     n_failed_cache_writes: int = 0
     balance: float = 1.0
-    stage_seconds: dict[str, float] = field(default_factory=dict)
     record_seconds: list[float] = field(default_factory=list)
     keep_seconds: list[float] = field(default_factory=list)
     peak_rss_bytes: list[int] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-able types."""
-        return asdict(self)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Adds the time spent inside to ``stage_seconds[name]``."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - start
-            self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent
 
 
 def peak_rss_bytes() -> int:

@@ -4,8 +4,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "plan.hpp"
-
 namespace phasic_mpi {
 namespace {
 
@@ -13,26 +11,28 @@ size_t at(int64_t index) { return static_cast<size_t>(index); }
 
 }  // namespace
 
-EdgeMatrix::EdgeMatrix(const Plan& plan)
-    : n_(plan.n_transient()), inner_(n_, Run{0, 0}), outer_(n_) {
-  const TraceView& trace = plan.trace();
-  const auto first_off = static_cast<int32_t>(plan.first_off_weight());
-  target_.resize(at(first_off) + trace.off_col.size());
-  for (size_t b = 0; b < plan.n_blocks(); ++b) {
-    const Plan::Block block = plan.block(b);
-    if (block.row < 0) continue;
-    auto weight = static_cast<int32_t>(block.weight);
-    for (int64_t i = 0; i < block.n; ++i) {
-      const size_t row = at(block.row + i);
-      const int32_t begin = weight;
-      for (int64_t e = plan.edge_ptr()[row]; e < plan.edge_ptr()[row + 1]; ++e) {
-        const int64_t column = block.row + plan.edge_col()[at(e)];
-        target_[at(weight++)] = static_cast<int32_t>(block.first + trace.order[at(column)]);
+EdgeMatrix::EdgeMatrix(const TraceView& trace, std::span<const int64_t> weight_slot)
+    : n_(trace.n_transient()), inner_(n_, Run{0, 0}), outer_(n_) {
+  size_t weight = 0;
+  for (size_t b = 0; b < trace.n_blocks(); ++b) {
+    if (trace.block_pattern[b] < 0) continue;
+    const int64_t first_row = trace.pattern_ptr[at(trace.block_pattern[b])];
+    const int64_t shift = trace.row_ptr[at(first_row)] - trace.value_ptr[b];
+    const auto position = [&](int64_t row) {
+      return static_cast<int32_t>(trace.block_ptr[b] + trace.order[at(row)]);
+    };
+    const int64_t n_rows = trace.block_ptr[b + 1] - trace.block_ptr[b];
+    for (int64_t row = first_row; row < first_row + n_rows; ++row) {
+      const size_t begin = weight;
+      const int64_t row_end = trace.row_ptr[at(row) + 1] - shift;
+      for (; weight < weight_slot.size() && weight_slot[weight] < row_end; ++weight) {
+        target_.push_back(position(first_row + trace.col[at(weight_slot[weight] + shift)]));
       }
-      inner_[at(block.first + trace.order[row])] = {begin, weight};
+      inner_[at(position(row))] = {static_cast<int32_t>(begin), static_cast<int32_t>(weight)};
     }
   }
-  std::copy(trace.off_col.begin(), trace.off_col.end(), target_.begin() + first_off);
+  target_.insert(target_.end(), trace.off_col.begin(), trace.off_col.end());
+  const auto first_off = static_cast<int32_t>(weight);
   for (size_t i = 0; i < n_; ++i) {
     outer_[i] = {first_off + static_cast<int32_t>(trace.off_ptr[i]),
                  first_off + static_cast<int32_t>(trace.off_ptr[i + 1])};

@@ -6,16 +6,18 @@
 #include <span>
 #include <vector>
 
-namespace phasic_mpi {
+#include "replay.hpp"
 
-class Plan;
+namespace phasic_mpi {
 
 /// The matrix W of the weights between transient vertices, row by row. The weights of a row lie in
 /// two runs: those inside its block, then those to other blocks.
 class EdgeMatrix {
  public:
   EdgeMatrix() = default;
-  explicit EdgeMatrix(const Plan& plan);
+
+  /// The slots of the weights ascend strictly and fit the trace, see Plan.
+  EdgeMatrix(const TraceView& trace, std::span<const int64_t> weight_slot);
 
   /// Fewest edges from one of the positions to absorption, the edge into absorption included; 0 if
   /// there is no way. Throws std::invalid_argument if a position is out of range.

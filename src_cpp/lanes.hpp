@@ -5,11 +5,13 @@
 // set that works on it.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <complex>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
@@ -39,6 +41,17 @@ struct alignas(kRegister * sizeof(double)) Vector {
   static constexpr size_t kParts = n / kRegister;
   RealRegister part[kParts];
 
+  Vector() = default;
+  template <class... Parts>
+    requires(sizeof...(Parts) == kParts && (std::is_same_v<Parts, RealRegister> && ...))
+  PHASIC_MPI_INLINE explicit Vector(const Parts&... parts) : part{parts...} {}
+  // Written out: compilers copy a structure by way of memory, in pieces smaller than a register.
+  PHASIC_MPI_INLINE Vector(const Vector& other) { *this = other; }
+  PHASIC_MPI_INLINE Vector& operator=(const Vector& other) {
+    for (size_t p = 0; p < kParts; ++p) part[p] = other.part[p];
+    return *this;
+  }
+
   PHASIC_MPI_INLINE Vector& operator+=(const Vector& other) {
     for (size_t p = 0; p < kParts; ++p) part[p] += other.part[p];
     return *this;
@@ -67,10 +80,49 @@ struct alignas(kRegister * sizeof(double)) Vector {
     for (size_t p = 0; p < kParts; ++p) b.part[p] = a / b.part[p];
     return b;
   }
+  PHASIC_MPI_INLINE friend Vector operator*(Vector a, double b) {
+    for (size_t p = 0; p < kParts; ++p) a.part[p] *= b;
+    return a;
+  }
   [[nodiscard]] PHASIC_MPI_INLINE double lane(size_t index) const {
     return part[index / kRegister][index % kRegister];
   }
+  PHASIC_MPI_INLINE void set_lane(size_t index, double number) {
+    part[index / kRegister][index % kRegister] = number;
+  }
+  /// Lanes before `first` become 0.
+  PHASIC_MPI_INLINE void keep_from(size_t first) {
+    for (size_t p = 0; p < kParts; ++p) {
+      BitRegister kept;
+      for (size_t i = 0; i < kRegister; ++i) kept[i] = p * kRegister + i < first ? 0 : ~uint64_t{0};
+      part[p] = RealRegister(BitRegister(part[p]) & kept);
+    }
+  }
 };
+
+/// A register's worth of numbers somewhere in an array.
+typedef double LooseRegister
+    __attribute__((vector_size(kRegister * sizeof(double)), aligned(alignof(double)), may_alias));
+
+PHASIC_MPI_INLINE RealRegister load_register(const double* from) {
+  return *reinterpret_cast<const LooseRegister*>(from);
+}
+PHASIC_MPI_INLINE void store_register(const RealRegister& numbers, double* to) {
+  *reinterpret_cast<LooseRegister*>(to) = numbers;
+}
+
+/// Swaps rows and columns of a square.
+PHASIC_MPI_INLINE void transpose(RealRegister& a, RealRegister& b, RealRegister& c,
+                                 RealRegister& d) {
+  const RealRegister ab_even = __builtin_shuffle(a, b, BitRegister{0, 4, 2, 6});
+  const RealRegister ab_odd = __builtin_shuffle(a, b, BitRegister{1, 5, 3, 7});
+  const RealRegister cd_even = __builtin_shuffle(c, d, BitRegister{0, 4, 2, 6});
+  const RealRegister cd_odd = __builtin_shuffle(c, d, BitRegister{1, 5, 3, 7});
+  a = __builtin_shuffle(ab_even, cd_even, BitRegister{0, 1, 4, 5});
+  b = __builtin_shuffle(ab_odd, cd_odd, BitRegister{0, 1, 4, 5});
+  c = __builtin_shuffle(ab_even, cd_even, BitRegister{2, 3, 6, 7});
+  d = __builtin_shuffle(ab_odd, cd_odd, BitRegister{2, 3, 6, 7});
+}
 
 template <size_t n>
 struct RealLanes {
@@ -90,6 +142,11 @@ class Poison {
  public:
   PHASIC_MPI_INLINE void meet(const Vector<n>& number) {
     for (size_t p = 0; p < kParts; ++p) met_[p] |= marks(BitRegister(number.part[p] + 0.0));
+  }
+  [[nodiscard]] PHASIC_MPI_INLINE bool any() const {
+    BitRegister all{};
+    for (size_t p = 0; p < kParts; ++p) all |= met_[p] >> 63;
+    return (all[0] | all[1] | all[2] | all[3]) != 0;
   }
 
   /// NaN in those lanes, 0 in the others.
@@ -117,6 +174,14 @@ class Poison<1> {
   PHASIC_MPI_INLINE void meet(double number) {
     met_ |= Poison<kRegister>::marks(std::bit_cast<uint64_t>(number + 0.0));
   }
+  PHASIC_MPI_INLINE void meet(const double* numbers, size_t count) {
+    uint64_t met = 0;
+    for (size_t i = 0; i < count; ++i) {
+      met |= Poison<kRegister>::marks(std::bit_cast<uint64_t>(numbers[i] + 0.0));
+    }
+    met_ |= met;
+  }
+  [[nodiscard]] PHASIC_MPI_INLINE bool any() const { return met_ >> 63 != 0; }
   [[nodiscard]] PHASIC_MPI_INLINE double value() const {
     return std::bit_cast<double>(-(met_ >> 63));
   }
@@ -140,11 +205,17 @@ struct Complexes {
     re += other;
     return *this;
   }
-  PHASIC_MPI_INLINE friend Complexes operator*(const Complexes& a, const Complexes& b) {
+  /// By as many numbers or by one.
+  template <size_t m>
+  PHASIC_MPI_INLINE friend Complexes operator*(const Complexes& a, const Complexes<m>& b) {
     return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
   }
   PHASIC_MPI_INLINE friend Complexes operator*(const Complexes& a, const Reals<n>& b) {
     return {a.re * b, a.im * b};
+  }
+  PHASIC_MPI_INLINE void keep_from(size_t first) {
+    re.keep_from(first);
+    im.keep_from(first);
   }
 };
 
@@ -164,10 +235,15 @@ struct Lanes<double, n> {
     } else {
       // In one expression: filled number by number, a register takes a detour through memory.
       return [&]<size_t... p>(std::index_sequence<p...>) {
-        return Value{{RealRegister{read(p * kRegister), read(p * kRegister + 1),
-                                   read(p * kRegister + 2), read(p * kRegister + 3)}...}};
+        return Value{RealRegister{read(p * kRegister), read(p * kRegister + 1),
+                                  read(p * kRegister + 2), read(p * kRegister + 3)}...};
       }(std::make_index_sequence<Value::kParts>());
     }
+  }
+  /// From numbers as a single lane has them.
+  template <class Read>
+  PHASIC_MPI_INLINE static Value collect(const Read& read) {
+    return gather(read);
   }
   PHASIC_MPI_INLINE static Value load(const std::array<const double*, n>& lanes, size_t index) {
     return gather([&](size_t lane) { return lanes[lane][index]; });
@@ -176,12 +252,65 @@ struct Lanes<double, n> {
                                       size_t index) {
     for (size_t lane = 0; lane < n; ++lane) lanes[lane][index] = get(value, lane);
   }
+  /// Hands numbers `first` to `first + count` of all arrays to `put`, counted from 0.
+  template <class Put>
+  PHASIC_MPI_INLINE static void load_all(const std::array<const double*, n>& lanes, size_t first,
+                                         size_t count, const Put& put) {
+    size_t i = 0;
+    if constexpr (n > 1) {
+      for (; i + kRegister <= count; i += kRegister) {
+        std::array<Value, kRegister> square;
+        for (size_t p = 0; p < Value::kParts; ++p) {
+          const double* const* const four = lanes.data() + p * kRegister;
+          for (size_t k = 0; k < kRegister; ++k) {
+            square[k].part[p] = load_register(four[k] + first + i);
+          }
+          transpose(square[0].part[p], square[1].part[p], square[2].part[p], square[3].part[p]);
+        }
+        for (size_t k = 0; k < kRegister; ++k) put(i + k, square[k]);
+      }
+    }
+    for (; i < count; ++i) put(i, load(lanes, first + i));
+  }
+  /// `count` numbers of each lane to the beginning of its array.
+  PHASIC_MPI_INLINE static void store_all(const Value* values, size_t count,
+                                          const std::array<double*, n>& lanes) {
+    size_t i = 0;
+    if constexpr (n > 1) {
+      for (; i + kRegister <= count; i += kRegister) {
+        for (size_t p = 0; p < Value::kParts; ++p) {
+          RealRegister a = values[i].part[p];
+          RealRegister b = values[i + 1].part[p];
+          RealRegister c = values[i + 2].part[p];
+          RealRegister d = values[i + 3].part[p];
+          transpose(a, b, c, d);
+          double* const* const four = lanes.data() + p * kRegister;
+          store_register(a, four[0] + i);
+          store_register(b, four[1] + i);
+          store_register(c, four[2] + i);
+          store_register(d, four[3] + i);
+        }
+      }
+    }
+    for (; i < count; ++i) store(values[i], lanes, i);
+  }
   PHASIC_MPI_INLINE static double get(const Value& value, size_t lane) {
     if constexpr (n == 1) {
       return value;
     } else {
       return value.lane(lane);
     }
+  }
+  PHASIC_MPI_INLINE static void set(Value& value, size_t lane, double number) {
+    if constexpr (n == 1) {
+      value = number;
+    } else {
+      value.set_lane(lane, number);
+    }
+  }
+  /// The same number in every lane.
+  PHASIC_MPI_INLINE static Value spread(double number) {
+    return gather([&](size_t) { return number; });
   }
   PHASIC_MPI_INLINE static Value inverse(const Value& pivot) { return 1.0 / pivot; }
   PHASIC_MPI_INLINE static Real magnitude(const Value& pivot) { return pivot; }
@@ -205,6 +334,26 @@ struct Lanes<std::complex<double>, n> {
       lanes[lane][index] = {Part::get(value.re, lane), Part::get(value.im, lane)};
     }
   }
+  PHASIC_MPI_INLINE static void store_all(const Value* values, size_t count,
+                                          const std::array<std::complex<double>*, n>& lanes) {
+    for (size_t i = 0; i < count; ++i) store(values[i], lanes, i);
+  }
+  /// From numbers as a single lane has them.
+  template <class Read>
+  PHASIC_MPI_INLINE static Value collect(const Read& read) {
+    return {Part::gather([&](size_t lane) { return read(lane).re; }),
+            Part::gather([&](size_t lane) { return read(lane).im; })};
+  }
+  PHASIC_MPI_INLINE static Complexes<1> get(const Value& value, size_t lane) {
+    return {Part::get(value.re, lane), Part::get(value.im, lane)};
+  }
+  PHASIC_MPI_INLINE static void set(Value& value, size_t lane, const Complexes<1>& number) {
+    Part::set(value.re, lane, number.re);
+    Part::set(value.im, lane, number.im);
+  }
+  PHASIC_MPI_INLINE static Value spread(const std::complex<double>& number) {
+    return {Part::spread(number.real()), Part::spread(number.imag())};
+  }
   PHASIC_MPI_INLINE static Value inverse(const Value& pivot) {
     const Real scale = 1.0 / magnitude(pivot);
     return {pivot.re * scale, -pivot.im * scale};
@@ -213,6 +362,64 @@ struct Lanes<std::complex<double>, n> {
   PHASIC_MPI_INLINE static Real magnitude(const Value& pivot) {
     return pivot.re * pivot.re + pivot.im * pivot.im;
   }
+};
+
+/// One number of each of `rows` rows, all of which meet the same numbers of another row.
+template <class T, size_t n, size_t rows>
+class Rows {
+  using Value = typename Lanes<T, n>::Value;
+
+ public:
+  PHASIC_MPI_INLINE static Rows load(const Value* numbers) {
+    Rows out;
+    for (size_t j = 0; j < rows; ++j) out.row_[j] = numbers[j];
+    return out;
+  }
+  PHASIC_MPI_INLINE void add_product(const Rows& multiplier, const Value& number) {
+    for (size_t j = 0; j < rows; ++j) row_[j] += multiplier.row_[j] * number;
+  }
+  PHASIC_MPI_INLINE friend Rows operator*(const Rows& a, const Value& b) {
+    Rows out;
+    for (size_t j = 0; j < rows; ++j) out.row_[j] = a.row_[j] * b;
+    return out;
+  }
+  /// Rows before `first` become 0.
+  PHASIC_MPI_INLINE void keep_from(size_t first) {
+    for (size_t j = 0; j < first; ++j) row_[j] = Value{};
+  }
+  [[nodiscard]] PHASIC_MPI_INLINE const Value& get(size_t row) const { return row_[row]; }
+  PHASIC_MPI_INLINE void set(size_t row, const Value& value) { row_[row] = value; }
+
+ private:
+  std::array<Value, rows> row_{};
+};
+
+/// With one theta, rows take the places of lanes.
+template <class T>
+class Rows<T, 1, kRegister> {
+  using Lane = Lanes<T, kRegister>;
+  using Value = typename Lanes<T, 1>::Value;
+
+ public:
+  PHASIC_MPI_INLINE static Rows load(const Value* numbers) {
+    Rows out;
+    out.lanes_ = Lane::collect([&](size_t row) { return numbers[row]; });
+    return out;
+  }
+  PHASIC_MPI_INLINE void add_product(const Rows& multiplier, const Value& number) {
+    lanes_ += multiplier.lanes_ * number;
+  }
+  PHASIC_MPI_INLINE friend Rows operator*(const Rows& a, const Value& b) {
+    Rows out;
+    out.lanes_ = a.lanes_ * b;
+    return out;
+  }
+  PHASIC_MPI_INLINE void keep_from(size_t first) { lanes_.keep_from(first); }
+  [[nodiscard]] PHASIC_MPI_INLINE Value get(size_t row) const { return Lane::get(lanes_, row); }
+  PHASIC_MPI_INLINE void set(size_t row, const Value& value) { Lane::set(lanes_, row, value); }
+
+ private:
+  typename Lane::Value lanes_{};
 };
 
 }  // namespace phasic_mpi

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -20,6 +21,7 @@
 #include "registry.hpp"
 #include "replay.hpp"
 #include "scc.hpp"
+#include "solve.hpp"
 #include "status.hpp"
 #include "views.hpp"
 
@@ -184,6 +186,33 @@ class PyTrace {
   py::list arrays_;
 };
 
+/// Solves with a right-hand side of ones for at least so many seconds.
+double seconds_per_solve(const std::shared_ptr<const Plan>& plan, const double* weights,
+                         int64_t n_theta, double at_least) {
+  const auto n = static_cast<int64_t>(plan->n_transient());
+  const std::vector<double> none(plan->n_transient(), 0.0);
+  const std::vector<double> ones(plan->n_transient(), 1.0);
+  std::vector<double> solution(plan->n_transient() * static_cast<size_t>(n_theta));
+  const Systems<double> systems{{n_theta},
+                                1,
+                                {weights, {static_cast<int64_t>(plan->n_weights())}},
+                                {none.data(), {0}},
+                                {none.data(), {0}},
+                                {ones.data(), {0}},
+                                {solution.data(), {n}}};
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point begin = Clock::now();
+  std::chrono::duration<double> elapsed{0.0};
+  int64_t n_calls = 0;
+  do {
+    const BatchSolver<double> solver(plan, systems, false);
+    for (size_t task = 0; task < solver.n_tasks(); ++task) solver.run(task);
+    ++n_calls;
+    elapsed = Clock::now() - begin;
+  } while (elapsed.count() < at_least);
+  return elapsed.count() / static_cast<double>(n_calls);
+}
+
 /// A plan that XLA's handlers find by its number while Python holds it.
 class PyPlan {
  public:
@@ -206,6 +235,18 @@ class PyPlan {
   [[nodiscard]] uint32_t id() const { return id_; }
   [[nodiscard]] int64_t fewest_jumps(const Array<int32_t>& from) const {
     return plan_->edges().fewest_jumps(view(from), plan_->exit_weight());
+  }
+
+  /// Time of factoring and solving once for each row of weights, on this thread, without XLA.
+  [[nodiscard]] double time_solves(const Array<double>& weight, double at_least) const {
+    if (weight.ndim() != 2 || static_cast<size_t>(weight.shape(1)) != plan_->n_weights()) {
+      throw std::invalid_argument("weight: expected float64[n_theta, " +
+                                  std::to_string(plan_->n_weights()) + "]");
+    }
+    const int64_t n_theta = weight.shape(0);
+    const double* const weights = weight.data();
+    const py::gil_scoped_release release;
+    return seconds_per_solve(plan_, weights, n_theta, at_least);
   }
 
  private:
@@ -334,7 +375,8 @@ PYBIND11_MODULE(_core, module) {
       .def(py::init<py::object, Array<int64_t>>(), py::arg("trace"),
            py::arg("weight_slot").noconvert())
       .def_property_readonly("id", &PyPlan::id)
-      .def("fewest_jumps", &PyPlan::fewest_jumps, py::arg("positions").noconvert());
+      .def("fewest_jumps", &PyPlan::fewest_jumps, py::arg("positions").noconvert())
+      .def("time_solves", &PyPlan::time_solves, py::arg("weight").noconvert(), py::arg("at_least"));
 
   py::class_<PyFactor>(module, "Factor")
       .def(py::init<const PyTrace&, Array<double>>(), py::arg("trace"),

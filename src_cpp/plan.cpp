@@ -4,9 +4,14 @@
 #include <functional>
 #include <limits>
 #include <stdexcept>
+#include <utility>
 
 namespace phasic_mpi {
 namespace {
+
+// Products per entry from which panels beat lists of places, for one theta and for several.
+constexpr int64_t kDense = 8;
+constexpr int64_t kDenseLanes = 24;
 
 size_t at(int64_t index) { return static_cast<size_t>(index); }
 
@@ -14,109 +19,122 @@ void require(bool fits, const char* problem) {
   if (!fits) throw std::invalid_argument(problem);
 }
 
+template <class T>
+void raise(size_t& most, T count) {
+  most = std::max(most, static_cast<size_t>(count));
+}
+
 }  // namespace
 
 Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot)
-    : trace_(trace), n_weights_(weight_slot.size()), exit_weight_(trace.n_transient(), -1) {
+    : trace_(trace),
+      n_weights_(weight_slot.size()),
+      exit_weight_(trace.n_transient(), -1),
+      sparse_(trace.pattern_ptr.size() - 1),
+      panels_(trace.pattern_ptr.size() - 1) {
   require(std::is_sorted(weight_slot.begin(), weight_slot.end(), std::less_equal<>()),
           "weight_slot does not ascend strictly");
   require(weight_slot.empty() || (weight_slot.front() >= 0 && weight_slot.back() < trace.n_slots()),
           "weight_slot is out of range");
   require(n_weights_ <= at(std::numeric_limits<int32_t>::max()), "there are 2^31 weights or more");
-  place_edges(weight_slot);
-  find_chains();
-  for (size_t b = 0; b < n_blocks(); ++b) {
-    largest_block_ = std::max(largest_block_, trace.block_ptr[b + 1] - trace.block_ptr[b]);
-    most_entries_ = std::max(most_entries_, trace.value_ptr[b + 1] - trace.value_ptr[b]);
-  }
-  edges_ = EdgeMatrix(*this);
+  const std::vector<Block> blocks = place_edges(weight_slot);
+  one_ = make_way(blocks, true);
+  many_ = make_way(blocks, false);
+  edges_ = EdgeMatrix(trace, weight_slot);
 }
 
-Plan::Block Plan::block(size_t index) const {
-  const int64_t first = trace_.block_ptr[index];
-  const int32_t pattern = trace_.block_pattern[index];
-  const int64_t row = pattern < 0 ? -1 : trace_.pattern_ptr[at(pattern)];
-  return {first, trace_.block_ptr[index + 1] - first, row, block_weight_[index]};
-}
-
-void Plan::place_edges(std::span<const int64_t> weight_slot) {
+std::vector<Plan::Block> Plan::place_edges(std::span<const int64_t> weight_slot) {
   const auto index_of = [&](int64_t slot) {
-    return std::lower_bound(weight_slot.begin(), weight_slot.end(), slot) - weight_slot.begin();
+    return std::ranges::lower_bound(weight_slot, slot) - weight_slot.begin();
   };
-  // Entries of each pattern that are edges, from the first block that has it.
-  const size_t n_patterns = trace_.pattern_ptr.size() - 1;
-  std::vector<int64_t> model(n_patterns, -1);
-  std::vector<int64_t> model_end(n_patterns, -1);
-  block_weight_.resize(n_blocks() + 1);
-  for (size_t b = 0; b < n_blocks(); ++b) {
-    const int64_t begin = index_of(trace_.value_ptr[b]);
-    const int64_t end = index_of(trace_.value_ptr[b + 1]);
-    block_weight_[b] = begin;
+  const int64_t first_off_slot = trace_.value_ptr.back();
+  const int64_t first_exit_slot = first_off_slot + trace_.off_ptr.back();
+  const int64_t first_off = index_of(first_off_slot);
+  int64_t exit = index_of(first_exit_slot);
+  require(exit - first_off == trace_.off_ptr.back(), "an edge between blocks has no weight");
+  for (size_t w = at(exit); w < n_weights_; ++w) {
+    exit_weight_[at(weight_slot[w] - first_exit_slot)] = static_cast<int32_t>(w);
+  }
+
+  std::vector<Block> blocks(trace_.n_blocks());
+  std::vector<int64_t> model(panels_.size(), -1);  // the first block of each pattern
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    const int64_t first = trace_.block_ptr[b];
+    const int64_t last = trace_.block_ptr[b + 1];
+    const int64_t edge = index_of(trace_.value_ptr[b]);
+    const int64_t n_exits = std::count_if(exit_weight_.begin() + first, exit_weight_.begin() + last,
+                                          [](int32_t weight) { return weight >= 0; });
+    Block& block = blocks[b];
+    block = {first,
+             last - first,
+             edge,
+             index_of(trace_.value_ptr[b + 1]) - edge,
+             first_off + trace_.off_ptr[at(first)],
+             trace_.off_ptr[at(last)] - trace_.off_ptr[at(first)],
+             exit,
+             n_exits,
+             nullptr,
+             nullptr};
+    exit += n_exits;
     if (trace_.block_pattern[b] < 0) continue;
+
     const size_t pattern = at(trace_.block_pattern[b]);
+    const auto edges = weight_slot.subspan(at(edge), at(block.n_edges));
     if (model[pattern] < 0) {
       model[pattern] = static_cast<int64_t>(b);
-      model_end[pattern] = end;
-      continue;
+      add_programs(pattern, trace_.value_ptr[b], edges);
+    } else {
+      const Block& other = blocks[at(model[pattern])];
+      const int64_t shift = trace_.value_ptr[b] - trace_.value_ptr[at(model[pattern])];
+      require(std::ranges::equal(
+                  edges, weight_slot.subspan(at(other.edge_weight), at(other.n_edges)),
+                  [&](int64_t slot, int64_t other_slot) { return slot == other_slot + shift; }),
+              "blocks of one pattern have different edges");
     }
-    const size_t other = at(model[pattern]);
-    const int64_t shift = trace_.value_ptr[b] - trace_.value_ptr[other];
-    const int64_t first = block_weight_[other];
-    bool same = end - begin == model_end[pattern] - first;
-    for (int64_t w = begin; same && w < end; ++w) {
-      same = weight_slot[at(w)] == weight_slot[at(first + w - begin)] + shift;
-    }
-    require(same, "blocks of one pattern have different edges");
+    block.sparse = sparse_[pattern].get();
+    block.panels = panels_[pattern].get();
   }
-  block_weight_.back() = index_of(trace_.value_ptr.back());
+  return blocks;
+}
 
-  edge_ptr_.assign(1, 0);
-  edge_ptr_.reserve(trace_.order.size() + 1);
-  for (size_t pattern = 0; pattern < n_patterns; ++pattern) {
-    const int64_t first_row = trace_.pattern_ptr[pattern];
-    const int64_t last_row = trace_.pattern_ptr[pattern + 1];
-    int64_t weight = model[pattern] < 0 ? 0 : block_weight_[at(model[pattern])];
-    const int64_t end = model_end[pattern] < 0 ? 0 : model_end[pattern];
-    const int64_t shift =
-        model[pattern] < 0 ? 0
-                           : trace_.row_ptr[at(first_row)] - trace_.value_ptr[at(model[pattern])];
-    for (int64_t row = first_row; row < last_row; ++row) {
-      const int64_t row_end = trace_.row_ptr[at(row) + 1];
-      for (; weight < end && weight_slot[at(weight)] + shift < row_end; ++weight) {
-        edge_col_.push_back(trace_.col[at(weight_slot[at(weight)] + shift)]);
-      }
-      edge_ptr_.push_back(static_cast<int64_t>(edge_col_.size()));
-    }
+void Plan::add_programs(size_t pattern, int64_t first_slot, std::span<const int64_t> edge_slot) {
+  const size_t row = at(trace_.pattern_ptr[pattern]);
+  const size_t n = at(trace_.pattern_ptr[pattern + 1]) - row;
+  const PatternView view{trace_.order.subspan(row, n),
+                         trace_.row_ptr.subspan(row, n + 1),
+                         trace_.upper_ptr.subspan(row, n),
+                         trace_.col.data(),
+                         edge_slot,
+                         first_slot};
+  const int64_t n_products = count_products(view);
+  if (n_products <= kDenseLanes * view.n_entries() &&
+      n_products <= std::numeric_limits<int32_t>::max()) {
+    sparse_[pattern] = std::make_unique<const SparseProgram>(view);
   }
-
-  first_off_weight_ = block_weight_.back();
-  const int64_t first_exit = trace_.value_ptr.back() + trace_.off_ptr.back();
-  const int64_t exits = index_of(first_exit);
-  require(exits - first_off_weight_ == trace_.off_ptr.back(),
-          "an edge between blocks has no weight");
-  for (int64_t w = exits; w < static_cast<int64_t>(n_weights_); ++w) {
-    exit_weight_[at(weight_slot[at(w)] - first_exit)] = static_cast<int32_t>(w);
+  if (n_products > kDense * view.n_entries()) {
+    panels_[pattern] = std::make_unique<const PanelProgram>(view);
   }
 }
 
-void Plan::find_chains() {
-  chain_end_.resize(trace_.order.size());
-  for (size_t pattern = 0; pattern + 1 < trace_.pattern_ptr.size(); ++pattern) {
-    const int64_t first = trace_.pattern_ptr[pattern];
-    const int64_t n = trace_.pattern_ptr[pattern + 1] - first;
-    for (int64_t k = n; k-- > 0;) {
-      const size_t row = at(first + k);
-      chain_end_[row] = static_cast<int32_t>(k + 1);
-      if (k + 1 == n) continue;
-      const auto begin = trace_.col.begin() + trace_.upper_ptr[row];
-      const auto end = trace_.col.begin() + trace_.row_ptr[row + 1];
-      const auto next = trace_.col.begin() + trace_.upper_ptr[row + 1];
-      const auto next_end = trace_.col.begin() + trace_.row_ptr[row + 2];
-      if (begin != end && *begin == k + 1 && std::equal(begin + 1, end, next, next_end)) {
-        chain_end_[row] = chain_end_[row + 1];
-      }
+Plan::Way Plan::make_way(std::vector<Block> blocks, bool prefer_panels) const {
+  Sizes sizes;
+  for (Block& block : blocks) {
+    raise(sizes.vertices, block.n);
+    raise(sizes.edges, block.n_edges);
+    raise(sizes.off, block.n_off);
+    raise(sizes.exits, block.n_exits);
+    if (prefer_panels && block.panels != nullptr) block.sparse = nullptr;
+    if (block.sparse != nullptr) {
+      block.panels = nullptr;
+      raise(sizes.sparse_entries, block.sparse->n_entries + SparseProgram::kMore);
+    } else if (block.panels != nullptr) {
+      raise(sizes.panel_vertices, block.n);
+      raise(sizes.panel_upper, block.panels->upper_col.size());
+      raise(sizes.lower, block.panels->n_lower);
+      raise(sizes.lower_rows, block.panels->n_lower_rows);
     }
   }
+  return {std::move(blocks), sizes};
 }
 
 }  // namespace phasic_mpi

@@ -1,12 +1,15 @@
-// What replay derives from a trace once: where the weights go and which rows share their columns.
+// What replay derives from a trace once: where the weights go and how each pattern is eliminated.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "edge_matrix.hpp"
+#include "elimination.hpp"
 #include "replay.hpp"
+#include "workspace.hpp"
 
 namespace phasic_mpi {
 
@@ -19,50 +22,66 @@ class Plan {
   /// The arrays behind both must outlive the plan. Throws std::invalid_argument if they do not fit.
   Plan(const TraceView& trace, std::span<const int64_t> weight_slot);
 
-  /// One diagonal block: pattern rows, and where its weights begin.
+  /// One diagonal block and its ranges of weights. It has one program, or none if it is one vertex.
   struct Block {
     int64_t first;  // position of its first vertex
     int64_t n;
-    int64_t row;     // first row of its pattern, -1 for a block of one vertex
-    int64_t weight;  // of its first internal edge
+    int64_t edge_weight;
+    int64_t n_edges;
+    int64_t off_weight;
+    int64_t n_off;
+    int64_t exit_weight;
+    int64_t n_exits;
+    const SparseProgram* sparse;
+    const PanelProgram* panels;
+  };
+  /// The most of anything that a block has.
+  struct Sizes {
+    size_t vertices = 1;
+    size_t edges = 0;
+    size_t off = 0;
+    size_t exits = 0;
+    size_t sparse_entries = 0;
+    size_t panel_vertices = 0;
+    size_t panel_upper = 0;
+    size_t lower = 0;  // see PanelProgram
+    size_t lower_rows = 0;
+  };
+  /// How to go through the blocks: for several theta side by side, lists of places pay for longer.
+  struct Way {
+    std::vector<Block> blocks;  // in topological order
+    Sizes sizes;
   };
 
   [[nodiscard]] const TraceView& trace() const { return trace_; }
   [[nodiscard]] size_t n_weights() const { return n_weights_; }
-  [[nodiscard]] size_t n_blocks() const { return trace_.n_blocks(); }
   [[nodiscard]] size_t n_transient() const { return trace_.n_transient(); }
-  [[nodiscard]] Block block(size_t index) const;
-  [[nodiscard]] int64_t first_off_weight() const { return first_off_weight_; }
+  [[nodiscard]] const Way& way(bool many) const { return many ? many_ : one_; }
 
   /// Weight of the exit rate at each position, -1 where there is none.
   [[nodiscard]] std::span<const int32_t> exit_weight() const { return exit_weight_; }
-  /// Internal edges of each pattern row, n_rows + 1, and their columns.
-  [[nodiscard]] std::span<const int64_t> edge_ptr() const { return edge_ptr_; }
-  [[nodiscard]] std::span<const int32_t> edge_col() const { return edge_col_; }
-  /// For each pattern row, one past the last row of its supernode, within the pattern. Row k + 1
-  /// belongs to the supernode of row k if U holds (k, k + 1) and row k beyond it equals row k + 1.
-  [[nodiscard]] std::span<const int32_t> chain_end() const { return chain_end_; }
-
   [[nodiscard]] const EdgeMatrix& edges() const { return edges_; }
 
-  [[nodiscard]] int64_t largest_block() const { return largest_block_; }
-  [[nodiscard]] int64_t most_entries() const { return most_entries_; }
+  /// How many theta to factor side by side: large blocks leave the cache with fewer.
+  [[nodiscard]] size_t n_lanes() const { return many_.sizes.panel_vertices > 0 ? 4 : 8; }
+
+  /// Memory for threads that solve.
+  [[nodiscard]] WorkspacePool& workspaces() const { return workspaces_; }
 
  private:
-  void place_edges(std::span<const int64_t> weight_slot);
-  void find_chains();
+  [[nodiscard]] std::vector<Block> place_edges(std::span<const int64_t> weight_slot);
+  void add_programs(size_t pattern, int64_t first_slot, std::span<const int64_t> edge_slot);
+  [[nodiscard]] Way make_way(std::vector<Block> blocks, bool prefer_panels) const;
 
   TraceView trace_;
   size_t n_weights_;
-  std::vector<int64_t> block_weight_;
-  std::vector<int64_t> edge_ptr_;
-  std::vector<int32_t> edge_col_;
-  std::vector<int32_t> chain_end_;
   std::vector<int32_t> exit_weight_;
-  int64_t first_off_weight_ = 0;
-  int64_t largest_block_ = 1;
-  int64_t most_entries_ = 0;
+  std::vector<std::unique_ptr<const SparseProgram>> sparse_;  // of each pattern, or null
+  std::vector<std::unique_ptr<const PanelProgram>> panels_;
+  Way one_;
+  Way many_;
   EdgeMatrix edges_;
+  mutable WorkspacePool workspaces_;
 };
 
 }  // namespace phasic_mpi

@@ -37,7 +37,7 @@ struct Systems {
   Operand<T> solution;           // [..., n_steps, n_transient]
 };
 
-/// Solves a batch. Systems that share weights and shift share one factorisation, and `kLanes` of
+/// Solves a batch. Systems that share weights and shift share one factorisation, and several of
 /// these are computed side by side. M = (I - L)(S - U) for each diagonal block, by the elimination
 /// of Grassmann, Taksar and Heyman (1985): a pivot is the sum of what is left in its row with the
 /// rate of leaving the block carried along as one more column, so every component has a relative
@@ -48,28 +48,37 @@ struct Systems {
 template <class T>
 class BatchSolver {
  public:
-  static constexpr size_t kLanes = 8;
-
   BatchSolver(std::shared_ptr<const Plan> plan, Systems<T> systems, bool transposed);
 
   /// Independent parts of the work.
-  [[nodiscard]] size_t n_tasks() const { return tasks_.size(); }
+  [[nodiscard]] size_t n_tasks() const { return n_tasks_; }
 
   /// Does one of them; several threads may do different ones.
   void run(size_t task) const;
 
  private:
-  struct Task {
-    size_t first;  // of the distinct factorisations
-    size_t count;  // at most kLanes
+  /// Arrays of one system.
+  struct Item {
+    const double* weight;
+    const T* shift;
+    const T* multiplier;
+    const T* rhs;
+    T* solution;
   };
+  /// The one at `index` in `shape`, counted from another.
+  Item item(Item from, const std::vector<int64_t>& shape, size_t index) const;
+
+  template <size_t n>
+  void run_lanes(size_t task) const;
 
   std::shared_ptr<const Plan> plan_;
   Systems<T> systems_;
   bool transposed_;
-  std::vector<std::vector<int64_t>> factors_;  // batch index of each distinct factorisation
-  std::vector<std::vector<int64_t>> right_;    // batch index of the right-hand sides of each
-  std::vector<Task> tasks_;
+  std::vector<int64_t> factors_;  // shape of the distinct factorisations
+  std::vector<int64_t> right_;    // shape of the right-hand sides of each
+  size_t n_factors_;
+  size_t n_lanes_;
+  size_t n_tasks_;
 };
 
 }  // namespace phasic_mpi

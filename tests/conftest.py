@@ -1,7 +1,31 @@
 """Tests under ``tests/mpi`` need ranks: ``tests/test_mpi.py`` starts them under mpirun."""
 
+from collections.abc import Callable, Iterator
+
+import pytest
+
 
 def pytest_ignore_collect(collection_path, config):
     if collection_path.name == "mpi" and not config.getoption("--with-mpi"):
         return True
     return None
+
+
+@pytest.fixture(scope="module")
+def float64() -> Iterator[None]:
+    """JAX in double precision."""
+    import jax
+
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+@pytest.fixture
+def use_float32(float64: None) -> Iterator[Callable[[], None]]:  # noqa: ARG001
+    """Puts JAX into single precision for the rest of a test."""
+    import jax
+
+    yield lambda: jax.config.update("jax_enable_x64", False)
+    jax.config.update("jax_enable_x64", True)

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from phasic_mpi import hdf5
 from phasic_mpi.graph_io import save_graph
 from phasic_mpi.models import build_model
+from phasic_mpi.quantities import Request, quantities
 from phasic_mpi.record import Recorder
+from phasic_mpi.results import Results, to_hdf5
 from phasic_mpi.scc import condense
 from phasic_mpi.store import TraceStore, all_segments
 from phasic_mpi.trace_io import save_trace
@@ -37,6 +40,20 @@ def write_segment(directory: Path) -> Path:
     return all_segments(directory)[0]
 
 
+def write_results(directory: Path) -> Path:
+    request = Request(
+        n_moments=2,
+        points={"pdf": (1.0,), "cdf": (1.0,), "survival": (1.0,), "quantile": (0.5,)},
+        covariance=True,
+        gradient=True,
+    )
+    asked = quantities(request, n_parameters=2, n_rewards=3, has_rewards=True)
+    values = {quantity.name: np.zeros((4, *quantity.shape)) for quantity in asked}
+    path = directory / "results.h5"
+    path.write_bytes(to_hdf5(Results(np.zeros((4, 2)), asked, values)))
+    return path
+
+
 def documented(filetype: str) -> tuple[list[int], dict[str, tuple[str, int]]]:
     """Version of a file type on the page; dtype and number of dimensions of its datasets."""
     version, section = re.findall(
@@ -60,6 +77,7 @@ def documented(filetype: str) -> tuple[list[int], dict[str, tuple[str, int]]]:
         ("phasic_mpi.graph", write_graph),
         ("phasic_mpi.trace", write_trace),
         ("phasic_mpi.segment", write_segment),
+        ("phasic_mpi.results", write_results),
     ],
 )
 def test_the_page_lists_every_dataset(

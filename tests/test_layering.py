@@ -17,6 +17,7 @@ HOMES = {
     "mpi4py": {"comm"},
     "h5py": {"hdf5"},
     "jax": {"ffi", "replay"},
+    "matplotlib": {"plot"},
 }
 ENVIRONMENT_HOME = "config"
 ENVIRONMENT = {"environ", "environb", "getenv", "putenv", "unsetenv"}

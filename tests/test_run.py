@@ -85,6 +85,38 @@ def test_json_output_is_one_object_and_nothing_else(tmp_path: Path, graph_file: 
     assert np.shape(facts["moments"]) == (2, 3)
 
 
+@pytest.mark.parametrize("form", ["json", "csv", "h5"])
+def test_results_are_equal_for_every_number_of_ranks(tmp_path: Path, form: str) -> None:
+    save_trace(record_alone(GRAPH), tmp_path / "trace.h5")
+    np.save(tmp_path / "theta.npy", np.random.default_rng(1).uniform(0.2, 2, (150, 2)))
+    images = []
+    for n_ranks in (None, 1, 2, 3):
+        out = tmp_path / f"{n_ranks}.{form}"
+        done = phasic_mpi(
+            *("evaluate", tmp_path / "trace.h5", "--theta-file", tmp_path / "theta.npy"),
+            *("--moments", 2, "--gradient", "-o", out),
+            n_ranks=n_ranks,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == ""
+        images.append(out.read_bytes())
+    assert len(set(images)) == 1
+
+
+def test_an_illegal_theta_ends_all_ranks_with_one_message(tmp_path: Path) -> None:
+    save_trace(record_alone(GRAPH), tmp_path / "trace.h5")
+    (tmp_path / "theta.csv").write_text("1,0.5\n" * 20 + "1,-0.5\n")
+    done = phasic_mpi(
+        *("evaluate", tmp_path / "trace.h5", "--theta-file", tmp_path / "theta.csv"), n_ranks=2
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("EvaluationError") == 1
+    assert "rank 1 on" in done.stderr
+    assert "row of theta=20" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
 def test_a_graph_that_is_malformed_ends_all_ranks_with_one_message(
     tmp_path: Path, graph_file: Path
 ) -> None:
@@ -109,7 +141,8 @@ def test_a_graph_that_is_malformed_ends_all_ranks_with_one_message(
         (["run", "--theta", "1,x"], 2, "expected numbers separated by commas"),
         (["run", "missing.json"], 1, "missing.json cannot be read"),
         (["run", "--theta", "1", "--moments", "2"], 1, "expected 2 parameters, got 1"),
-        (["evaluate", "missing.h5", "--theta", "1"], 1, "runs in one process"),
+        (["evaluate", "missing.h5", "--theta", "1"], 1, "No such file or directory: 'missing.h5'"),
+        (["info", "missing.h5"], 1, "runs in one process"),
         (["walk"], 2, "invalid choice: 'walk'"),
     ],
 )

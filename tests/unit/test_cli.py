@@ -1,7 +1,5 @@
-"""Commands of one process; ``tests/test_run.py`` has those of ranks."""
+"""Commands of one process but ``evaluate``; ``tests/test_run.py`` has those of ranks."""
 
-import csv
-import io
 import json
 import logging
 import os
@@ -12,13 +10,12 @@ import numpy as np
 import pytest
 
 from phasic_mpi import cli, log
-from phasic_mpi.evaluate import moments
 from phasic_mpi.graph_io import load_graph, save_graph
 from phasic_mpi.models import MODELS, build_model
+from phasic_mpi.results import moment_results, to_hdf5
 from phasic_mpi.store import TraceStore
 from phasic_mpi.trace_io import save_trace
 from tests.block_traces import plain_trace, random_block
-from tests.graphs import chain_of_sccs
 from tests.recording import record_alone
 
 GRAPH = build_model("structured-coalescent", n=5, islands=2)
@@ -51,73 +48,6 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         run(command, "--help")
     assert caught.value.code == 0
     assert "--log-level" in capsys.readouterr().out
-
-
-def test_json_moments_are_those_of_the_library(
-    trace_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ("--theta", "1,0.5", "--theta", "2,0.1", "--moments", 3, "--format", "json")
-    assert run("evaluate", trace_file, *arguments) == 0
-    printed = json.loads(capsys.readouterr().out)
-    theta = [[1, 0.5], [2, 0.1]]
-    assert printed == {"theta": theta, "moments": moments(TRACE, theta, 3).tolist()}
-
-
-def test_graphs_without_parameters_need_no_theta(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    trace = record_alone(chain_of_sccs(2, 5, seed=1))
-    save_trace(trace, tmp_path / "constant.h5")
-    assert run("evaluate", tmp_path / "constant.h5", "--moments", 2, "--format", "json") == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert printed == {"theta": [[]], "moments": moments(trace, [], 2).tolist()}
-
-
-def test_csv_moments_have_names_and_every_digit(
-    trace_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("evaluate", trace_file, "--theta", "1,0.3", "--moments", 2, "--format", "csv") == 0
-    header, row = csv.reader(io.StringIO(capsys.readouterr().out))
-    assert header == ["theta_1", "theta_2", "moment_1", "moment_2"]
-    assert list(map(float, row)) == [1, 0.3, *moments(TRACE, [1, 0.3], 2)[0].tolist()]
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".txt"])
-def test_rewards_come_from_a_file(
-    trace_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
-) -> None:
-    rewards = np.arange(GRAPH.n_vertices) / 7
-    path = tmp_path / f"rewards{suffix}"
-    np.save(path, rewards) if suffix == ".npy" else np.savetxt(path, rewards)
-    assert run("evaluate", trace_file, "--theta", "1,1", "--rewards", path, "--format", "json") == 0
-    ((mean,),) = json.loads(capsys.readouterr().out)["moments"]
-    assert mean == pytest.approx(moments(TRACE, [1, 1], 1, rewards)[0, 0], rel=1e-15)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--theta", "1"], "expected theta of shape (n_theta, 2), got (1, 1)"),
-        ([], "expected theta of shape (n_theta, 2), got (1, 0)"),
-        (["--theta", "1,1", "--theta", "1"], "equally many numbers"),
-        (["--theta", "1,-1"], "expected a finite weight of at least 0"),
-        (["--theta", "1,1", "--rewards", "{}/words.txt"], "rewards cannot be read"),
-        (["--theta", "1,1", "--rewards", "{}/two.txt"], "expected shape (20,), got (2,)"),
-    ],
-)
-def test_what_cannot_be_evaluated_says_why(
-    trace_file: Path,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
-) -> None:
-    (tmp_path / "words.txt").write_text("one two\n")
-    (tmp_path / "two.txt").write_text("1\n2\n")
-    assert run("evaluate", trace_file, *(text.format(tmp_path) for text in arguments)) == 1
-    printed = capfd.readouterr()
-    assert message in printed.err
-    assert printed.out == ""
 
 
 def test_a_model_becomes_a_graph_file(tmp_path: Path) -> None:
@@ -164,6 +94,18 @@ def test_info_tells_the_facts_of_a_trace(
     assert facts["operations_per_mean"] == sum(1 for _ in TRACE.operations())
     assert run("info", trace_file) == 0
     assert "Component sizes" in capsys.readouterr().out
+
+
+def test_info_tells_the_facts_of_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = moment_results(np.ones((7, 2)), np.ones((7, 3)))
+    (tmp_path / "out.h5").write_bytes(to_hdf5(found))
+    assert run("info", tmp_path / "out.h5", "--format", "json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["kind"], facts["n_theta"], facts["quantities"]) == ("results", 7, ["moments"])
+    assert run("info", tmp_path / "out.h5") == 0
+    assert "moments" in capsys.readouterr().out
 
 
 def cache_with(directory: Path, sizes: list[int]) -> Path:

@@ -1,7 +1,7 @@
 """Discrete phase-type distributions beside closed forms and exact rational arithmetic."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 
 import jax
@@ -18,6 +18,8 @@ from tests.graphs import chain_of_sccs
 from tests.recording import record_alone
 from tests.reference import eliminate, rates
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 STEP = Fraction(1, 2**40)
 
 # Theta at which the rows sum to less than 1, and to exactly 1 in the busiest state of the queues.
@@ -29,14 +31,6 @@ MODELS: dict[str, tuple[Callable[[], PhaseTypeGraph], list[float]]] = {
     ),
     "tandem-queue": (lambda: build_model("tandem-queue", capacity=3), [0.25, 0.25, 0.5]),
 }
-
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
 
 
 @pytest.fixture(params=MODELS)
@@ -296,7 +290,7 @@ def test_a_vertex_that_cannot_be_left_has_no_moments_but_has_probabilities() -> 
     assert jnp.isnan(replay.discrete_moments(program, theta, 1)).all()
 
 
-def test_wrong_numbers_of_steps_and_moments_and_single_precision_are_refused() -> None:
+def test_wrong_numbers_of_steps_and_moments_and_single_precision_are_refused(use_float32) -> None:
     program = chain(2)
     with pytest.raises(EvaluationError, match="n_steps of at least 0, got -1"):
         replay.discrete_pmf(program, jnp.array([0.5]), -1)
@@ -304,6 +298,6 @@ def test_wrong_numbers_of_steps_and_moments_and_single_precision_are_refused() -
         replay.discrete_moments(program, jnp.array([0.5]), 0)
     with pytest.raises(EvaluationError, match=r"one theta of shape \(1,\), got \(2,\)"):
         replay.discrete_pmf(program, jnp.array([0.5, 0.5]), 1)
-    jax.config.update("jax_enable_x64", False)
+    use_float32()
     with pytest.raises(ConfigError, match="single precision"):
         replay.discrete_pmf(program, np.array([0.5]), 1)

@@ -1,7 +1,7 @@
 """Distributions beside matrix exponentials of 60 digits and closed forms."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,8 @@ from tests.graphs import chain_of_sccs
 from tests.recording import record_alone
 from tests.reference import rates
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 mp.mp.dps = 60
 
 # Of the mean; both methods must hold on all of them.
@@ -33,14 +35,6 @@ MODELS: dict[str, tuple[Callable[[], PhaseTypeGraph], list[float]]] = {
     "tandem-queue": (lambda: build_model("tandem-queue", capacity=2), [0.9, 1.0, 1.25]),
 }
 QUANTITIES = ("pdf", "cdf", "survival")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _float64() -> Iterator[None]:
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
 
 
 class Dense:

@@ -1,7 +1,6 @@
 """Likelihoods beside closed forms of Kingman's coalescent, scipy and exact central differences."""
 
 import math
-from collections.abc import Iterator
 from fractions import Fraction
 
 import jax
@@ -19,17 +18,11 @@ from phasic_mpi.trace import EliminationTrace
 from tests.recording import record_alone
 from tests.reference import eliminate, rates
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 STEP = Fraction(1, 2**40)
 ISLANDS = [1.0, 0.4]
 COUNTS = jnp.array([7.0, 0.0, 3.0])
-
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
 
 
 def descendants(n: int) -> tuple[PhaseTypeGraph, np.ndarray]:
@@ -280,7 +273,7 @@ def test_illegal_theta_and_rewards_and_traced_counts_give_nan_and_so_do_gradient
     assert jnp.isnan(no_rate).all()
 
 
-def test_counts_and_rewards_that_do_not_fit_are_refused() -> None:
+def test_counts_and_rewards_that_do_not_fit_are_refused(use_float32) -> None:
     program, rewards = serial()
     theta = jnp.ones(3)
     for quantity in (replay.log_likelihood_counts, replay.log_likelihood_poisson_counts):
@@ -294,7 +287,7 @@ def test_counts_and_rewards_that_do_not_fit_are_refused() -> None:
             quantity(program, theta, jnp.ones(3), rewards[:, 1:])
     with pytest.raises(EvaluationError, match=r"expected shape \(n_classes, 5\), got \(5,\)"):
         replay.class_probabilities(program, theta, rewards[0])
-    jax.config.update("jax_enable_x64", False)
+    use_float32()
     with pytest.raises(ConfigError, match="single precision"):
         replay.class_probabilities(program, np.ones(3), np.ones((3, 5)))
     with pytest.raises(ConfigError, match="single precision"):

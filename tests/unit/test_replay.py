@@ -2,7 +2,7 @@
 
 import gc
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -23,6 +23,8 @@ from tests.launch import launch
 from tests.recording import record_alone
 from tests.reference import eliminate, exact_moments, rates, sub_intensity
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 STEP = Fraction(1, 2**40)  # central differences in exact arithmetic are then right to 1e-20
 
 MODELS: dict[str, tuple[Callable[[], PhaseTypeGraph], list[float]]] = {
@@ -33,14 +35,6 @@ MODELS: dict[str, tuple[Callable[[], PhaseTypeGraph], list[float]]] = {
     ),
     "tandem-queue": (lambda: build_model("tandem-queue", capacity=3), [0.9, 1.0, 1.25]),
 }
-
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -269,10 +263,10 @@ def test_a_vertex_that_cannot_be_left_gives_nan(backend) -> None:
     assert jnp.isnan(replay.moments(program, jnp.zeros(1), 1)).all()
 
 
-def test_single_precision_is_refused() -> None:
+def test_single_precision_is_refused(use_float32) -> None:
     trace = record_alone(build_model("kingman", n=4))
     program = replay.load_program(trace)
-    jax.config.update("jax_enable_x64", False)
+    use_float32()
     with pytest.raises(ConfigError, match="expected jax_enable_x64 to be on, it is off"):
         replay.load_program(trace)
     with pytest.raises(ConfigError, match="single precision"):

@@ -3,7 +3,6 @@
 Statistical bounds are 4 standard errors, and 0.001 for p-values.
 """
 
-from collections.abc import Iterator
 from fractions import Fraction
 
 import jax
@@ -21,20 +20,14 @@ from phasic_mpi.trace import EliminationTrace
 from tests.recording import record_alone
 from tests.reference import eliminate, exact_moments, rates
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 N_SAMPLES = 20_000
 THETA = [1.0, 0.4]
 
 sample_times = jax.jit(replay.sample_times, static_argnames="n_samples")
 sample_paths = jax.jit(replay.sample_paths, static_argnames=("n_samples", "max_jumps"))
 rows_of = jax.jit(jumps.jump_rows)
-
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +292,7 @@ def test_derivatives_in_theta_are_refused_and_those_in_rewards_are_samples(islan
     np.testing.assert_allclose(times, 2 * slope, rtol=1e-14)
 
 
-def test_wrong_numbers_shapes_and_precision_are_refused(islands) -> None:
+def test_wrong_numbers_shapes_and_precision_are_refused(islands, use_float32) -> None:
     program = replay.load_program(islands[1])
     theta = jnp.array(THETA)
     with pytest.raises(EvaluationError, match="n_samples of at least 1, got 0"):
@@ -310,6 +303,6 @@ def test_wrong_numbers_shapes_and_precision_are_refused(islands) -> None:
         replay.sample_times(program, theta[:1], key(1), 1)
     with pytest.raises(EvaluationError, match=r"expected shape \(\d+,\), got \(2,\)"):
         replay.sample_times(program, theta, key(1), 1, jnp.ones(2))
-    jax.config.update("jax_enable_x64", False)
+    use_float32()
     with pytest.raises(ConfigError, match="single precision"):
         replay.sample_times(program, np.array(THETA), key(1), 1)

@@ -1,6 +1,6 @@
 """The backend "xla" beside the compiled one, and the schedule that it follows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
 from types import SimpleNamespace
@@ -21,6 +21,8 @@ from phasic_mpi.trace import EliminationTrace
 from tests.graphs import chain_of_sccs, random_scc
 from tests.launch import launch
 from tests.recording import record_alone
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 # Each has a theta, and no component of any answer may differ by more.
 RELATIVE = 1e-13
@@ -44,14 +46,6 @@ GRAPHS: dict[str, tuple[Callable[[], PhaseTypeGraph], list[float]]] = {
         [],
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
 
 
 @pytest.fixture(params=GRAPHS)

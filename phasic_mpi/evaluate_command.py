@@ -1,0 +1,143 @@
+"""The command ``evaluate``: what is asked for, and where the answer goes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasic_mpi import comm as mpi
+from phasic_mpi import files, log, plot, results
+from phasic_mpi.display import Progress, print_tables, print_text, size
+from phasic_mpi.errors import ConfigError
+from phasic_mpi.evaluate import theta_rows
+from phasic_mpi.evaluation import DEFAULT_MEMORY
+from phasic_mpi.evaluation import evaluate as evaluate_on_ranks
+from phasic_mpi.evaluator import Inputs
+from phasic_mpi.input_files import load_rewards, load_theta
+from phasic_mpi.pipeline import Hooks
+from phasic_mpi.plotting import draw, require_few
+from phasic_mpi.quantities import FUNCTIONS, Request
+from phasic_mpi.results import Results
+from phasic_mpi.trace_io import load_trace
+
+_FORMAT_OF = {".json": "json", ".csv": "csv", ".h5": "hdf5", ".hdf5": "hdf5"}
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Replays a trace; see :func:`phasic_mpi.evaluation.evaluate`."""
+    form = _format(options.format, options.output)
+    request = _request(options)
+    comm = mpi.open_world()
+    log.configure(options.log_level, rank=comm.rank, size=comm.size)
+    with mpi.agree(comm, "arguments"):
+        if comm.rank == 0:
+            _require_outputs(options)
+    with Progress(enabled=comm.rank == 0, counted="theta") as progress:
+        report, evaluator, found = evaluate_on_ranks(
+            comm,
+            lambda: _load(options),
+            request,
+            memory=options.memory or DEFAULT_MEMORY,
+            hooks=Hooks(on_progress=progress.update),
+        )
+    with mpi.agree(comm, "plot"):
+        if found is not None and options.plot is not None:
+            draw(options.plot, evaluator, request, found.theta)
+    with mpi.agree(comm, "write"):
+        if found is not None:
+            _write(found, form, options.output)
+            if options.report is not None:
+                text = json.dumps(report.to_dict(), indent=2) + "\n"
+                files.write_atomically(options.report, text.encode(), mode=0o666)
+    return 0
+
+
+def given_theta(rows: list[list[float]] | None) -> NDArray[np.float64]:
+    """One row per ``--theta``; without any, the one that suits graphs without parameters.
+
+    Raises:
+        ConfigError: They are not equally long.
+    """
+    if rows is None:
+        return np.zeros((1, 0))
+    lengths = sorted({len(row) for row in rows})
+    if len(lengths) > 1:
+        raise ConfigError(
+            "The rows of theta do not fit together",
+            problem=f"expected equally many numbers in each --theta, got {lengths}",
+            resolution="give one number per parameter of the graph in each --theta",
+        )
+    return np.array(rows, dtype=np.float64)
+
+
+def _format(given: str | None, output: Path | None) -> str:
+    form = given or ("table" if output is None else _FORMAT_OF.get(output.suffix))
+    if (form == "hdf5" and output is None) or (form in (None, "table") and output is not None):
+        raise ConfigError(
+            "There is no way to write the results",
+            problem="expected a table, json or csv on stdout, or -o FILE with json, csv or hdf5, "
+            f"got --format {form} and -o {output}",
+            resolution="name a file that ends in .json, .csv or .h5",
+        )
+    return str(form)
+
+
+def _request(options: argparse.Namespace) -> Request:
+    points = {name: getattr(options, name) for name in FUNCTIONS}
+    points = {name: values for name, values in points.items() if values is not None}
+    nothing_else = not points and not options.covariance
+    return Request(
+        n_moments=options.moments or int(nothing_else),
+        points=points,
+        covariance=options.covariance,
+        gradient=options.gradient,
+        method=options.method,
+    )
+
+
+def _require_outputs(options: argparse.Namespace) -> None:
+    for path in (options.output, options.plot, options.report):
+        if path is not None:
+            files.require_writable(path)
+    if options.plot is not None:
+        plot.require_plot(options.plot)
+
+
+def _load(options: argparse.Namespace) -> Inputs:
+    trace = load_trace(options.trace)
+    if options.theta_file is not None:
+        theta = load_theta(options.theta_file, trace.n_parameters)
+    else:
+        theta = theta_rows(given_theta(options.theta), trace.n_parameters)
+    if options.plot is not None:
+        require_few(len(theta))
+    rewards = None
+    if options.rewards is not None:
+        rewards = load_rewards(options.rewards, trace.n_vertices)
+    return Inputs(trace, theta, rewards)
+
+
+def _write(found: Results, form: str, output: Path | None) -> None:
+    if form == "table":
+        print_tables(*results.tables(found))
+        return
+    if form == "hdf5":
+        data = results.to_hdf5(found)
+    else:
+        text = results.to_json(found) if form == "json" else results.to_csv(found)
+        data = memoryview(text.encode())
+    if output is None:
+        print_text(text)
+        return
+    files.write_atomically(output, data, mode=0o666)
+    log.get_logger().info(
+        "%s: %s at %d theta, %s",
+        output,
+        ", ".join(quantity.name for quantity in found.quantities),
+        len(found.theta),
+        size(len(data)),
+    )

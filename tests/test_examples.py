@@ -78,15 +78,12 @@ def test_an_interval_beside_the_truth_ends_a_script_with_an_error() -> None:
 
 
 @pytest.fixture
-def _examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _examples(float64: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # noqa: ARG001
     """Lets the modules of the examples be imported, in double precision."""
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
     monkeypatch.syspath_prepend(str(EXAMPLES))
     yield
     for path in EXAMPLES.glob("*.py"):
         sys.modules.pop(path.stem, None)
-    jax.config.update("jax_enable_x64", before)
 
 
 @pytest.mark.usefixtures("_examples")

@@ -230,7 +230,7 @@ ffi::Error solve_systems(ffi::ThreadPool pool, Reals weight, ffi::Buffer<type> s
     };
     const auto solver =
         std::make_shared<const BatchSolver<T>>(plan, std::move(systems), transposed);
-    return run_tasks(pool, pool.num_threads() + 1, solver->n_tasks(),
+    return run_tasks(pool, pool.num_threads(), solver->n_tasks(),
                      [solver](size_t task) { solver->run(task); });
   });
 }
@@ -258,7 +258,7 @@ template <class Run>
 std::string for_each(ffi::ThreadPool& pool, const std::vector<int64_t>& batch, Run run) {
   size_t n_members = 1;
   for (const int64_t extent : batch) n_members *= static_cast<size_t>(extent);
-  return run_tasks(pool, pool.num_threads() + 1, n_members, [batch, run](size_t member) {
+  return run_tasks(pool, pool.num_threads(), n_members, [batch, run](size_t member) {
     std::vector<int64_t> index(batch.size());
     for (size_t d = batch.size(); d-- > 0;) {
       const auto extent = static_cast<size_t>(batch[d]);

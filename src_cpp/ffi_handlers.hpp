@@ -23,7 +23,7 @@ struct FfiHandler {
 ///              T[..., n_steps, n] right-hand sides
 ///   attributes plan int64, id of the Plan; transposed bool
 ///   result     T[..., n_steps, n]
-/// They work on the calling thread and all of XLA's own pool, as do
+/// They work on as many threads as XLA's own pool has, the calling one included, as do
 ///
 /// `apply_edges`: W x or W^T x, see EdgeMatrix.
 ///   operands   float64[..., n_weights], float64[..., n] x

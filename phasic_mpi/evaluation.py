@@ -9,9 +9,8 @@ gets calls that follow one another: results are the same bit for bit.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +22,7 @@ from phasic_mpi.comm import Comm
 from phasic_mpi.display import size
 from phasic_mpi.evaluator import Evaluator, Inputs, to_results
 from phasic_mpi.log import get_logger
-from phasic_mpi.pipeline import Hooks, share_trace
+from phasic_mpi.pipeline import Hooks, Job, share_trace
 from phasic_mpi.quantities import Request
 from phasic_mpi.report import EvaluationReport, peak_rss_bytes
 from phasic_mpi.results import Results
@@ -34,26 +33,7 @@ if TYPE_CHECKING:
 DEFAULT_MEMORY = 1 << 30
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What all stages share."""
-
-    comm: Comm
-    hooks: Hooks
-    report: EvaluationReport
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Announces and times a stage that has collectives of its own."""
-        self.hooks.on_progress(stage, 0, 0)
-        with self.report.stage(stage):
-            yield
-
-    @contextmanager
-    def local(self, stage: str) -> Iterator[None]:
-        """Collective. Announces and times a stage of local work, and agrees on its outcome."""
-        with self.timed(stage), mpi.agree(self.comm, stage):
-            yield
+_Job = Job[EvaluationReport]
 
 
 def evaluate(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from phasic_mpi.errors import (
 from phasic_mpi.evaluate import moments
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.record import SECONDS_PER_COST, Recorder
-from phasic_mpi.report import RunReport, peak_rss_bytes
+from phasic_mpi.report import Report, RunReport, peak_rss_bytes
 from phasic_mpi.scc import Condensation, SccBlock, condense
 from phasic_mpi.stitch import stitch
 from phasic_mpi.store import TraceStore
@@ -105,14 +105,16 @@ class RunResult:
     moments: NDArray[np.float64] | None = None
 
 
+_Report = TypeVar("_Report", bound=Report)
+
+
 @dataclass(frozen=True)
-class _Run:
+class Job(Generic[_Report]):
     """What all stages share."""
 
     comm: Comm
-    settings: Settings
     hooks: Hooks
-    report: RunReport
+    report: _Report
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -125,6 +127,17 @@ class _Run:
     def local(self, stage: str) -> Iterator[None]:
         """Collective. Announces and times a stage of local work, and agrees on its outcome."""
         with self.timed(stage), mpi.agree(self.comm, stage):
+            yield
+
+
+@dataclass(frozen=True)
+class _Run(Job[RunReport]):
+    settings: Settings
+
+    @contextmanager
+    def local(self, stage: str) -> Iterator[None]:
+        """Collective. As in :class:`Job`; raises if a stop has been asked for."""
+        with super().local(stage):
             if self.hooks.stop_requested():
                 raise _stop(f"before the stage '{stage}'")
             yield
@@ -156,7 +169,7 @@ def run(
         RunStoppedError: ``hooks.stop_requested`` answered True; equal on every rank.
         EnvironmentMismatchError: The ranks do not run the same code or settings.
     """
-    job = _Run(comm, settings, hooks or Hooks(), RunReport(n_ranks=comm.size))
+    job = _Run(comm, hooks or Hooks(), RunReport(n_ranks=comm.size), settings)
     with mpi.ending_all(comm), _stops_apart():
         store, recorder = _start(job, output)
         with job.local("load"):

@@ -18,7 +18,13 @@ from phasic_mpi.evaluate import require_moments
 from phasic_mpi.replay.edges import apply_edges, powers
 from phasic_mpi.replay.linear import solve
 from phasic_mpi.replay.probability import missing_to_one, nan_unless_probabilities
-from phasic_mpi.replay.program import Program, edge_weights, exit_rates, initial_distribution
+from phasic_mpi.replay.program import (
+    Program,
+    edge_weights,
+    exit_rates,
+    initial_distribution,
+    rates_out,
+)
 
 
 def discrete_pmf(program: Program, theta: jax.Array, n_steps: int) -> jax.Array:
@@ -98,7 +104,7 @@ class _Chain(NamedTuple):
 def _chain(program: Program, theta: jax.Array) -> _Chain:
     weight = edge_weights(program, theta)
     alpha = initial_distribution(program, theta)
-    leaving = jnp.zeros(program.n_transient).at[program.source].add(weight)
+    leaving = rates_out(program, weight)
     legal = nan_unless_probabilities(weight, leaving)
     legal = legal * nan_unless_probabilities(alpha, alpha.sum())
     return _Chain(

@@ -22,7 +22,7 @@ from phasic_mpi.replay.program import (
     reward_by_position,
 )
 from phasic_mpi.replay.roots import increasing_root
-from phasic_mpi.replay.uniformisation import uniform_chain
+from phasic_mpi.replay.uniformisation import OfTimes, uniform_chain
 
 # Highest moment that bounds a quantile.
 _MOMENTS = 8
@@ -30,17 +30,14 @@ _MOMENTS = 8
 _SMALLEST = 1e-30
 
 
-_OfTimes = Callable[[jax.Array], jax.Array]
-
-
 class _Law(Protocol):
     """A distribution at one theta: functions of times, ``float64[n_times]``."""
 
     def atom(self) -> jax.Array: ...
-    def density(self) -> _OfTimes: ...
-    def distribution(self) -> _OfTimes: ...
-    def survival(self) -> _OfTimes: ...
-    def state_probabilities(self) -> _OfTimes: ...
+    def density(self) -> OfTimes: ...
+    def distribution(self) -> OfTimes: ...
+    def survival(self) -> OfTimes: ...
+    def state_probabilities(self) -> OfTimes: ...
 
 
 def pdf(
@@ -217,7 +214,7 @@ def quantile_bound(
 
 
 def _at_times(
-    quantity: Callable[[_Law], _OfTimes],
+    quantity: Callable[[_Law], OfTimes],
     program: Program,
     theta: jax.Array,
     times: ArrayLike,
@@ -242,7 +239,7 @@ def _values(
     reward: jax.Array,
     time: jax.Array,
     *,
-    quantity: Callable[[_Law], _OfTimes],
+    quantity: Callable[[_Law], OfTimes],
     choice: Method,
 ) -> jax.Array:
     return quantity(_law(program, theta, reward, choice))(time)
@@ -253,23 +250,23 @@ def _atom(program: Program, theta: jax.Array, reward: jax.Array, *, choice: Meth
     return _law(program, theta, reward, choice).atom()
 
 
-def _density(law: _Law) -> _OfTimes:
+def _density(law: _Law) -> OfTimes:
     return law.density()
 
 
-def _distribution(law: _Law) -> _OfTimes:
+def _distribution(law: _Law) -> OfTimes:
     return law.distribution()
 
 
-def _survival(law: _Law) -> _OfTimes:
+def _survival(law: _Law) -> OfTimes:
     return law.survival()
 
 
-def _states(law: _Law) -> _OfTimes:
+def _states(law: _Law) -> OfTimes:
     return law.state_probabilities()
 
 
-def _hazard(law: _Law) -> _OfTimes:
+def _hazard(law: _Law) -> OfTimes:
     density, left = law.density(), law.survival()
     return lambda time: density(time) / left(time)
 

@@ -65,8 +65,9 @@ def choose_method(
     reward = reward_by_position(program, rewards)
     if not isinstance(reward, jax.core.Tracer):
         _require_rewards(method, float(reward.min()))
+    by_inversion = Method("inversion", n_terms or inversion.N_TERMS)
     if method == "inversion":
-        return Method(method, n_terms or inversion.N_TERMS)
+        return by_inversion
     if method == "uniformisation" and n_terms is not None:
         return Method(method, n_terms)
     if any(isinstance(array, jax.core.Tracer) for array in (theta, largest_time, reward)):
@@ -80,13 +81,13 @@ def choose_method(
     logger = log.get_logger()
     if bool((reward == 0).any()):
         logger.info("distribution by inversion: there are rewards of 0")
-        return Method("inversion", n_terms or inversion.N_TERMS)
+        return by_inversion
     needed = _n_terms(program, theta, reward, largest_time)
     if method == "uniformisation" or needed <= _MOST_TERMS:
         logger.info("distribution by uniformisation with %d terms", needed)
         return Method("uniformisation", needed)
     logger.info("distribution by inversion: uniformisation would take %d terms", needed)
-    return Method("inversion", n_terms or inversion.N_TERMS)
+    return by_inversion
 
 
 def _n_terms(program: Program, theta: ArrayLike, reward: jax.Array, largest_time: Any) -> int:

@@ -191,10 +191,14 @@ def initial_distribution(program: Program, theta: jax.Array) -> jax.Array:
     return _linear(program.start_constant, program.start_coefficient, _checked(program, theta))
 
 
+def rates_out(program: Program, weight: jax.Array) -> jax.Array:
+    """Sum of the weights that leave each position; ``float64[n_transient]``."""
+    return jnp.zeros(program.n_transient).at[program.source].add(weight)
+
+
 def exit_rates(program: Program, weight: jax.Array) -> jax.Array:
     """Sum of the weights that lead from each position to absorption; ``float64[n_transient]``."""
-    exits = jnp.where(program.target == program.n_transient, weight, 0.0)
-    return jnp.zeros(program.n_transient).at[program.source].add(exits)
+    return rates_out(program, jnp.where(program.target == program.n_transient, weight, 0.0))
 
 
 def reward_by_position(program: Program, rewards: jax.Array | None) -> jax.Array:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from phasic_mpi.replay import poisson
 from phasic_mpi.replay.edges import apply_edges, powers
-from phasic_mpi.replay.program import Program, exit_rates
+from phasic_mpi.replay.program import Program, exit_rates, rates_out
 
 # Terms of a mixture whose Poisson probabilities are held at once: those of hundreds of times fit a
 # cache, and little is padded.
@@ -128,7 +128,7 @@ def uniform_chain(
         n_terms: Terms of each mixture; too few for a time give NaN there.
     """
     scaled = weight / reward[program.source]
-    out = _rates_out(program, scaled)
+    out = rates_out(program, scaled)
     rate = uniform_rate(program, weight, reward)
     return UniformChain(
         program=program,
@@ -147,9 +147,5 @@ def uniform_rate(program: Program, weight: jax.Array, reward: jax.Array) -> jax.
     The law does not depend on the rate, so no derivative goes through it.
     """
     legal = jnp.all((weight >= 0) & jnp.isfinite(weight)) & jnp.all(reward > 0)
-    rate = _rates_out(program, weight / reward[program.source]).max()
+    rate = rates_out(program, weight / reward[program.source]).max()
     return jax.lax.stop_gradient(jnp.where(legal, rate, jnp.nan))
-
-
-def _rates_out(program: Program, weight: jax.Array) -> jax.Array:
-    return jnp.zeros(program.n_transient).at[program.source].add(weight)

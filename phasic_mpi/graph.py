@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from phasic_mpi.errors import GraphError, GraphIndexError
 from phasic_mpi.log import get_logger
+from phasic_mpi.names import check_rewards, checked_names, reward_by_name
 
 # Rounding in a sum of initial probabilities must not make them illegal.
 MASS_TOLERANCE = 1e-9
@@ -30,7 +31,15 @@ _REQUIRED = (
     "state_length",
     "n_vertices",
 )
-_OPTIONAL = ("vertex_indices", "constant_edges", "weight_mode", "dyn_ordering")
+_OPTIONAL = (
+    "vertex_indices",
+    "constant_edges",
+    "weight_mode",
+    "dyn_ordering",
+    "parameter_names",
+    "state_names",
+    "rewards",
+)
 
 # What came from a file may be of any size; a message is not.
 _SHORT = reprlib.Repr()
@@ -65,10 +74,15 @@ class PhaseTypeGraph:
         start_weight: ``float64[n_start]``; a sum below 1 leaves an atom at time zero.
         start_param_target: ``int32[n_start_param]``, the same for probabilities linear in theta.
         start_param_coefficient: ``float64[n_start_param, n_parameters]``.
+        parameter_names: A name for each entry of theta, or ``()``.
+        state_names: A name for each integer of a state, or ``()``.
+        reward_names: Names of the rewards that are kept with the graph.
+        rewards: ``float64[n_rewards, n_vertices]``, these rewards per unit of time, of any sign.
 
     Raises:
         GraphError: An array of a wrong shape or type, a number that is not finite, a negative
-            constant weight, an edge from or to the start, or too much initial probability.
+            constant weight, an edge from or to the start, too much initial probability, or names
+            that :func:`phasic_mpi.names.checked_names` refuses.
         GraphIndexError: An edge that refers to a vertex the graph does not have.
     """
 
@@ -83,12 +97,19 @@ class PhaseTypeGraph:
     start_weight: NDArray[np.float64]
     start_param_target: NDArray[np.int32]
     start_param_coefficient: NDArray[np.float64]
+    parameter_names: tuple[str, ...]
+    state_names: tuple[str, ...]
+    reward_names: tuple[str, ...]
+    rewards: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         _check_shapes(self)
         _check_indices(self)
         _check_numbers(self)
         _check_start(self)
+        checked_names("parameter_names", self.parameter_names, self.n_parameters)
+        checked_names("state_names", self.state_names, self.state_length)
+        check_rewards(self.reward_names, self.rewards, self.n_vertices)
 
     @property
     def n_vertices(self) -> int:
@@ -110,6 +131,14 @@ class PhaseTypeGraph:
         """Number of edges, without those of the start."""
         return self.edge_source.size + self.param_source.size
 
+    def reward(self, name: str) -> NDArray[np.float64]:
+        """The reward of this name at each vertex, ``float64[n_vertices]``.
+
+        Raises:
+            EvaluationError: There is none; the message lists those there are.
+        """
+        return reward_by_name(name, self.reward_names, self.rewards)
+
     @classmethod
     def from_arrays(
         cls,
@@ -126,10 +155,14 @@ class PhaseTypeGraph:
         start_weight: ArrayLike = (),
         start_param_target: ArrayLike = (),
         start_param_coefficient: ArrayLike | None = None,
+        parameter_names: Iterable[str] = (),
+        state_names: Iterable[str] = (),
+        rewards: Mapping[str, ArrayLike] | None = None,
     ) -> PhaseTypeGraph:
         """Builds a graph from anything array-like; see the attributes of the class.
 
-        ``states`` left out gives states of length 0.
+        ``states`` left out gives states of length 0. ``rewards`` holds one number per vertex, the
+        starting and the absorbing ones included, for each name.
 
         Raises:
             GraphError: An array is not what the class documents.
@@ -144,6 +177,7 @@ class PhaseTypeGraph:
                 "make n_vertices and states agree",
             )
         coefficient, start_coefficient = _coefficients(param_coefficient, start_param_coefficient)
+        reward_names, reward_table = _reward_table({} if rewards is None else rewards, n_rows)
         return cls(
             states=table,
             edge_source=_integers("edge_source", edge_source),
@@ -156,6 +190,10 @@ class PhaseTypeGraph:
             start_weight=_numbers("start_weight", start_weight),
             start_param_target=_integers("start_param_target", start_param_target),
             start_param_coefficient=start_coefficient,
+            parameter_names=checked_names("parameter_names", parameter_names),
+            state_names=checked_names("state_names", state_names),
+            reward_names=reward_names,
+            rewards=reward_table,
         )
 
     @classmethod
@@ -175,7 +213,9 @@ class PhaseTypeGraph:
                 puts there the edges that it adds itself beside parameterised ones);
                 ``vertex_indices``, which number the rows 0, 1, ...; ``weight_mode`` ("linear"); and
                 ``dyn_ordering``, how phasic orders its elimination, which changes no result and
-                is not used. Empty arrays may be ``[]``. Whole floats are legal indices.
+                is not used. Names are ours, and phasic skips them: ``parameter_names``,
+                ``state_names``, and ``rewards``, an object of one list of n_vertices numbers for
+                each name. Empty arrays may be ``[]``. Whole floats are legal indices.
 
         Raises:
             GraphError: A field is missing, unknown or not as documented.
@@ -206,16 +246,24 @@ class PhaseTypeGraph:
             start_weight=start[:, 1],
             start_param_target=_vertices("start_param_edges[:, 0]", start_param[:, 0], n_vertices),
             start_param_coefficient=start_param[:, 1:],
+            parameter_names=data.get("parameter_names", ()),
+            state_names=data.get("state_names", ()),
+            rewards=_serialized_rewards(data.get("rewards", {}), n_vertices),
         )
 
     def serialize(self) -> dict[str, Any]:
         """The fields that :meth:`from_serialized` and phasic read, as arrays.
 
-        Constant edges are all in ``edges``.
+        Constant edges are all in ``edges``; names that the graph does not have are left out.
         """
         start_param = np.column_stack([self.start_param_target, self.start_param_coefficient])
         if self.n_parameters == 0 and not start_param.size:
             start_param = start_param.reshape(0, 0)  # phasic accepts nothing else
+        names: dict[str, Any] = {
+            "parameter_names": list(self.parameter_names),
+            "state_names": list(self.state_names),
+            "rewards": dict(zip(self.reward_names, self.rewards, strict=True)),
+        }
         return {
             "states": self.states,
             "vertex_indices": np.arange(self.n_vertices, dtype=np.int32),
@@ -229,10 +277,11 @@ class PhaseTypeGraph:
             "state_length": self.state_length,
             "n_vertices": self.n_vertices,
             "weight_mode": "linear",
+            **{name: value for name, value in names.items() if value},
         }
 
     def equals(self, other: PhaseTypeGraph) -> bool:
-        """Whether both graphs hold the same numbers in the same order."""
+        """Whether both graphs hold the same numbers in the same order, and the same names."""
         return all(
             np.array_equal(getattr(self, entry.name), getattr(other, entry.name))
             for entry in fields(self)
@@ -283,11 +332,7 @@ def _count(name: str, value: Any) -> int:
 
 def _check_numbering(given: Any, n_vertices: int) -> None:
     """phasic numbers its vertices in the order of the rows; any other number would be ambiguous."""
-    if not hasattr(given, "__array__"):
-        rows = [(number,) for number in given] if isinstance(given, list | tuple) else given
-    else:
-        rows = np.asarray(given)[:, np.newaxis] if np.ndim(given) == 1 else given
-    numbers = _table("vertex_indices", rows, 1, n_rows=n_vertices)[:, 0]
+    numbers = _column("vertex_indices", given, n_vertices)
     wrong = numbers != np.arange(n_vertices)
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -340,6 +385,46 @@ def _table(
             "make the array agree with n_vertices, state_length and param_length",
         )
     return table
+
+
+def _column(name: str, given: Any, n_rows: int) -> NDArray[np.float64]:
+    """One number for each row of the states, from a list or an array."""
+    if not hasattr(given, "__array__"):
+        rows = [(number,) for number in given] if isinstance(given, list | tuple) else given
+    else:
+        rows = np.asarray(given)[:, np.newaxis] if np.ndim(given) == 1 else given
+    return _table(name, rows, 1, n_rows=n_rows)[:, 0]
+
+
+def _serialized_rewards(given: Any, n_vertices: int) -> dict[str, NDArray[np.float64]]:
+    _require_named(given)
+    return {name: _column(f"rewards.{name}", row, n_vertices) for name, row in given.items()}
+
+
+def _reward_table(
+    rewards: Mapping[str, ArrayLike], n_vertices: int
+) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Names and rows, ``float64[n_rewards, n_vertices]``, of rewards."""
+    _require_named(rewards)
+    names = checked_names("rewards", rewards)
+    table = np.empty((len(names), n_vertices))
+    for out, (name, row) in zip(table, rewards.items(), strict=True):
+        numbers = _numbers(f"rewards.{name}", row)
+        if numbers.shape != (n_vertices,):
+            raise _refuse(
+                f"field 'rewards.{name}': expected shape ({n_vertices},), got {numbers.shape}",
+                "give one reward for each vertex, the starting and the absorbing ones included",
+            )
+        out[:] = numbers
+    return names, table
+
+
+def _require_named(rewards: Any) -> None:
+    if not isinstance(rewards, Mapping):
+        raise _refuse(
+            f"field 'rewards': expected an array for each name, got {type(rewards).__name__}",
+            "give a mapping (in JSON: an object) of names to one number per vertex",
+        )
 
 
 def _stack(name: str, rows: Any, n_columns: int) -> NDArray[np.float64]:

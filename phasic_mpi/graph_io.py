@@ -9,26 +9,33 @@ from __future__ import annotations
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from phasic_mpi import files, hdf5
 from phasic_mpi.errors import ConfigError, DamagedFileError, GraphError, StoreError
 from phasic_mpi.graph import PhaseTypeGraph
+from phasic_mpi.names import decode_names, encode_names, listed
 
 FILETYPE = "phasic_mpi.graph"
-VERSION = (1, 0)
+VERSION = (1, 1)
 
 # Text takes up to eight times its size in memory while it is parsed.
 BYTE_LIMIT = 8 << 30
 
+# Datasets of names, and all that came with version 1.1: they may be left out of foreign files.
+_NAMES = ("parameter_names", "state_names", "reward_names")
+_NAMED = (*_NAMES, "rewards")
 _COLUMNS = tuple(entry.name for entry in fields(PhaseTypeGraph))
+_REQUIRED = tuple(name for name in _COLUMNS if name not in _NAMED)
 _COUNTS = ("n_vertices", "state_length", "param_length")
 _HDF5_SUFFIXES = (".h5", ".hdf5")
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -38,6 +45,7 @@ _SCALAR = msgspec.json.Decoder(int | float | bool | str | None)
 # Whole floats are legal indices, because phasic's arrays hold indices and weights in one row.
 _ROWS = msgspec.json.Decoder(list[tuple[float, ...]])
 _ROW = msgspec.json.Decoder(list[float])
+_TEXTS = msgspec.json.Decoder(list[str])
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "states": _ROWS,
     "edges": _ROWS,
@@ -46,6 +54,8 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "start_edges": _ROWS,
     "start_param_edges": _ROWS,
     "vertex_indices": _ROW,
+    "parameter_names": _TEXTS,
+    "state_names": _TEXTS,
 }
 
 _BYTE = re.compile(r" \(byte (\d+)\)")
@@ -94,6 +104,7 @@ def save_graph(graph: PhaseTypeGraph, path: Path | str) -> int:
         image = orjson.dumps(graph.serialize(), option=orjson.OPT_SERIALIZE_NUMPY)
     elif path.suffix in _HDF5_SUFFIXES:
         columns = {name: getattr(graph, name) for name in _COLUMNS}
+        columns |= {name: encode_names(columns[name]) for name in _NAMES}
         image = hdf5.encode(
             FILETYPE, VERSION, datasets=columns, attributes={}, summary=summary(graph)
         )
@@ -161,9 +172,11 @@ def _has_hdf5_signature(path: Path) -> bool:
 
 
 def _load_own(path: Path) -> PhaseTypeGraph:
-    names = dict.fromkeys(_COLUMNS)
-    arrays, header = hdf5.read(path, filetype=FILETYPE, version=VERSION, names=names)
-    graph = PhaseTypeGraph(**arrays)
+    since = {name: int(name in _NAMED) for name in _COLUMNS}
+    arrays, header = hdf5.read(path, filetype=FILETYPE, version=VERSION, names=since)
+    values: dict[str, Any] = {**arrays, **{n: decode_names(arrays.get(n)) for n in _NAMES}}
+    values.setdefault("rewards", np.zeros((0, len(arrays["states"]))))
+    graph = PhaseTypeGraph(**values)
     if header.summary != summary(graph):
         raise DamagedFileError(
             f"{path} is damaged",
@@ -175,21 +188,39 @@ def _load_own(path: Path) -> PhaseTypeGraph:
 
 
 def _load_foreign(path: Path, limit: int) -> PhaseTypeGraph:
-    arrays = hdf5.read_foreign(path, names=_COLUMNS, byte_limit=limit)
-    missing = [name for name in _COLUMNS if name not in arrays]
+    wanted = (*_REQUIRED, "rewards")
+    arrays = hdf5.read_foreign(path, names=wanted, byte_limit=limit)
+    left = limit - sum(array.nbytes for array in arrays.values())
+    texts = hdf5.read_foreign(path, names=_NAMES, byte_limit=left, kinds="S")
+    missing = [name for name in _REQUIRED if name not in arrays]
     if missing:
         raise GraphError(
             "Columns are missing",
-            problem=f"expected the datasets {', '.join(_COLUMNS)}; missing: {', '.join(missing)}",
+            problem=f"expected the datasets {', '.join(_REQUIRED)}; missing: {', '.join(missing)}",
             resolution="write every column into the root group, empty ones with a shape of 0 rows",
         )
-    return PhaseTypeGraph.from_arrays(n_vertices=len(arrays["states"]), **arrays)
+    names = {name: decode_names(texts.get(name)) for name in _NAMES}
+    rewards = _named_rewards(names.pop("reward_names"), arrays.pop("rewards", ()))
+    n_vertices = len(arrays["states"])
+    values: dict[str, Any] = {**arrays, **names, "rewards": rewards}
+    return PhaseTypeGraph.from_arrays(n_vertices=n_vertices, **values)
+
+
+def _named_rewards(names: tuple[str, ...], rows: Sequence[Any] | NDArray[Any]) -> dict[str, Any]:
+    if len(names) != len(rows) or len(set(names)) < len(names):
+        raise GraphError(
+            "Rewards do not fit their names",
+            problem=f"expected a different name for each row of 'rewards', got {len(rows)} rows "
+            f"and the reward_names {listed(names) or 'none'}",
+            resolution="write as many reward_names as 'rewards' has rows, or neither dataset",
+        )
+    return dict(zip(names, rows, strict=True))
 
 
 def _load_json(path: Path) -> PhaseTypeGraph:
     document = _Document(path.read_bytes())
     graph = PhaseTypeGraph.from_serialized(document)
-    document.require_unique_names()
+    document.require_unique_names(graph)
     return graph
 
 
@@ -216,11 +247,11 @@ class _Document(Mapping[str, Any]):
         return name in self._raw
 
     def __getitem__(self, name: str) -> Any:
-        decoder = _DECODERS.get(name, _SCALAR)
-        try:
-            value = decoder.decode(self._raw[name])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-            _refuse_field(exc, name)
+        raw = self._raw[name]
+        if name == "rewards":
+            rows = _decoded(name, raw, _DOCUMENT)
+            return {key: _decoded(f"rewards.{key:.60}", row, _ROW) for key, row in rows.items()}
+        value = _decoded(name, raw, _DECODERS.get(name, _SCALAR))
         if name in _COUNTS and isinstance(value, int) and value > len(self._text):
             raise GraphError(
                 "JSON is not a graph",
@@ -230,13 +261,15 @@ class _Document(Mapping[str, Any]):
             )
         return value
 
-    def require_unique_names(self) -> None:
+    def require_unique_names(self, graph: PhaseTypeGraph) -> None:
         """A parser keeps the last of two fields of one name, silently.
 
-        The only strings of a valid graph are the names of its fields and the value of
-        ``weight_mode``, so the number of quotes shows a second field of a name.
+        The only strings of a valid graph are the names of its fields, the value of
+        ``weight_mode``, and the names of parameters, of integers of a state and of rewards, so the
+        number of quotes shows a second field of a name.
         """
         n_strings = len(self._raw) + ("weight_mode" in self._raw)
+        n_strings += len(graph.parameter_names) + len(graph.state_names) + len(graph.reward_names)
         if self._text.count(b'"') == 2 * n_strings:
             return
         names = Counter(map(msgspec.json.decode, _NAME.findall(self._text)))
@@ -246,6 +279,13 @@ class _Document(Mapping[str, Any]):
             f"{', '.join(sorted(name for name, n in names.items() if n > 1))}",
             resolution="remove the field that is not meant",
         )
+
+
+def _decoded(name: str, raw: msgspec.Raw, decoder: msgspec.json.Decoder[Any]) -> Any:
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        _refuse_field(exc, name)
 
 
 def _refuse_text(exc: Exception, text: bytes) -> NoReturn:

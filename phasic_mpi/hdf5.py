@@ -157,7 +157,7 @@ def read_header(
 
 
 def read(
-    path: Path, *, filetype: str, version: tuple[int, int], names: Mapping[str, Any] | None = None
+    path: Path, *, filetype: str, version: tuple[int, int], names: Mapping[str, int] | None = None
 ) -> tuple[Arrays, Header]:
     """Reads all arrays of a file, after the digest of every byte has been checked.
 
@@ -165,7 +165,9 @@ def read(
         path: The file.
         filetype: Kind of content expected.
         version: Version this code writes: another major version is refused.
-        names: Datasets the file must hold, no more and no fewer; not checked if not given.
+        names: Datasets the file must hold, no more and no fewer, with the minor version that each
+            came with; not checked if not given. Files of a later minor version may hold more, which
+            is left out.
 
     Raises:
         StoreError: The file is damaged, of another kind, or of another major version.
@@ -174,8 +176,13 @@ def read(
     image, header = _read_image(path, filetype, version)
     # The digest says that nothing was damaged, not that the writer meant well.
     arrays = _read_datasets(path, io.BytesIO(image), None, byte_limit=len(image), kinds="iufS")
-    if names is not None and set(names) != set(arrays):
-        _damaged(path, f"expected the datasets {sorted(names)}, got {sorted(arrays)}")
+    if names is not None:
+        minor = header.version[1]
+        expected = {name for name, since in names.items() if since <= minor}
+        found = set(arrays) & expected if minor > version[1] else set(arrays)
+        if found != expected:
+            _damaged(path, f"expected the datasets {sorted(expected)}, got {sorted(arrays)}")
+        arrays = {name: arrays[name] for name in arrays if name in expected}
     return arrays, header
 
 
@@ -296,7 +303,9 @@ def _damaged(path: Path, problem: str) -> NoReturn:
     )
 
 
-def read_foreign(path: Path, *, names: Iterable[str], byte_limit: int) -> Arrays:
+def read_foreign(
+    path: Path, *, names: Iterable[str], byte_limit: int, kinds: str = "iuf"
+) -> Arrays:
     """Reads arrays of an HDF5 file that somebody else wrote.
 
     Refuses what could read other files or fill the memory: soft and external links, external
@@ -307,6 +316,7 @@ def read_foreign(path: Path, *, names: Iterable[str], byte_limit: int) -> Arrays
         path: The file.
         names: Datasets of the root group to read; those that are not there are left out.
         byte_limit: Bytes that the arrays may take in memory, all together.
+        kinds: Kinds of dtype, as NumPy abbreviates them, that they may have.
 
     Raises:
         StoreError: The file is no HDF5 file, or holds one of these.
@@ -316,7 +326,7 @@ def read_foreign(path: Path, *, names: Iterable[str], byte_limit: int) -> Arrays
 
     if not h5py.is_hdf5(path):
         _refuse_foreign(path, "expected an HDF5 file, but it has no HDF5 signature")
-    return _read_datasets(path, path, names, byte_limit=byte_limit, kinds="iuf")
+    return _read_datasets(path, path, names, byte_limit=byte_limit, kinds=kinds)
 
 
 def _read_datasets(
@@ -353,7 +363,8 @@ def _require_harmless(path: Path, file: Any, name: str, byte_limit: int, kinds: 
         _refuse_foreign(path, f"'{name}': expected a dataset in this file, got a link")
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in kinds:
-        _refuse_foreign(path, f"'{name}': expected a dataset of numbers, got {dataset!r}")
+        content = "byte strings of one length" if kinds == "S" else "numbers"
+        _refuse_foreign(path, f"'{name}': expected a dataset of {content}, got {dataset!r}")
     if dataset.shape is None:
         _refuse_foreign(path, f"'{name}': expected numbers, got a dataset without any (H5S_NULL)")
     if dataset.is_virtual or dataset.external:

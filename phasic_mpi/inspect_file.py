@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from phasic_mpi import hdf5, results, segment, trace_io
 from phasic_mpi.display import Table, size
+from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import load_graph
 from phasic_mpi.scc import condense
+from phasic_mpi.trace import EliminationTrace
 
 _SHOWN_TRACES = 20
 
@@ -72,6 +74,7 @@ def _describe_graph(path: Path) -> dict[str, Any]:
         "state_length": graph.state_length,
         "n_components": condensation.n_blocks,
         "n_distinct_blocks": len(condensation.distinct),
+        **_names(graph),
         "component_sizes": _histogram(condensation.block_ptr),
     }
 
@@ -90,8 +93,15 @@ def _describe_trace(path: Path) -> dict[str, Any]:
         "operations_per_mean": trace.n_operations(),
         "memory_bytes": trace.nbytes,
         "memory_bytes_per_theta": 8 * trace.n_slots,
+        **_names(trace),
         "component_sizes": _histogram(trace.block_ptr),
     }
+
+
+def _names(holder: PhaseTypeGraph | EliminationTrace) -> dict[str, list[str]]:
+    """Names of parameters, states and rewards, where there are some."""
+    kinds = ("parameter_names", "state_names", "reward_names")
+    return {kind: list(getattr(holder, kind)) for kind in kinds if getattr(holder, kind)}
 
 
 def _describe_segment(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from phasic_mpi import _core
 from phasic_mpi.errors import GraphError
 from phasic_mpi.graph import PhaseTypeGraph
+from phasic_mpi.names import describe_vertex
 
 # Part of every content key: a change of what the recorder reads or writes makes new keys.
 BLOCK_SCHEMA = "phasic_mpi.block.1"
@@ -233,8 +234,8 @@ def _require_exits(
     if stuck.size:
         raise GraphError(
             "Graph cannot be condensed",
-            problem=f"expected every vertex with edges to have an exit, but at {_name(stuck)} all "
-            "edges are self-loops or have weight zero at every theta",
+            problem="expected every vertex with edges to have an exit, but at "
+            f"{_name(graph, stuck)} all edges are self-loops or have weight zero at every theta",
             context=_sizes(graph),
             resolution="give each of these vertices an edge with a positive weight, or remove all "
             "its edges to make it absorbing",
@@ -250,7 +251,7 @@ def _require_absorption(
         raise GraphError(
             "Graph cannot be condensed",
             problem=f"expected absorption to be reachable from every vertex, but it is not from "
-            f"{_name(trapped)}",
+            f"{_name(graph, trapped)}",
             context=_sizes(graph),
             resolution="add the missing edges towards an absorbing vertex (one without edges)",
         )
@@ -273,10 +274,13 @@ def _require_start(graph: PhaseTypeGraph, has_exit: NDArray[np.bool_]) -> None:
         )
 
 
-def _name(vertices: NDArray[np.int64] | NDArray[np.int32]) -> str:
-    named = ", ".join(str(vertex) for vertex in vertices[:_NAMED_VERTICES])
+def _name(graph: PhaseTypeGraph, vertices: NDArray[np.int64] | NDArray[np.int32]) -> str:
+    named = ", ".join(
+        describe_vertex(vertex, graph.states, graph.state_names)
+        for vertex in vertices[:_NAMED_VERTICES].tolist()
+    )
     more = vertices.size - _NAMED_VERTICES
-    return f"vertex {named}" + (f" and {more} more" if more > 0 else "")
+    return named + (f" and {more} more" if more > 0 else "")
 
 
 def _sizes(graph: PhaseTypeGraph) -> dict[str, object]:

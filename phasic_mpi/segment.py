@@ -94,7 +94,9 @@ def read(path: Path) -> dict[str, BlockTrace]:
         StoreError: The file is damaged, or no segment of this layout.
         OSError: The file cannot be read.
     """
-    arrays, header = hdf5.read(path, filetype=FILETYPE, version=VERSION, names=_NAMES)
+    arrays, header = hdf5.read(
+        path, filetype=FILETYPE, version=VERSION, names=dict.fromkeys(_NAMES, 0)
+    )
     entries = entries_of(header)
     try:
         _check(arrays, entries)

@@ -69,6 +69,10 @@ def stitch(
         start_vertex=np.concatenate([graph.start_target, graph.start_param_target]),
         start_constant=graph.start_weight,
         start_coefficient=graph.start_param_coefficient,
+        parameter_names=graph.parameter_names,
+        state_names=graph.state_names,
+        reward_names=graph.reward_names,
+        rewards=graph.rewards,
     )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from phasic_mpi import _core
 from phasic_mpi.errors import GraphError
+from phasic_mpi.names import reward_by_name
 from phasic_mpi.operations import Operation, count, expand
 
 Int32Array = NDArray[np.int32]
@@ -120,6 +121,10 @@ class EliminationTrace:
         start_vertex: ``int32[n_start]``, vertex of each initial probability; constant ones first.
         start_constant: ``float64[n_start_constant]``, constant initial probabilities.
         start_coefficient: ``float64[n_start - n_start_constant, n_parameters]``.
+        parameter_names: A name for each entry of theta, or ``()``.
+        state_names: A name for each integer of a state, or ``()``.
+        reward_names: Names of the rewards that are kept with the graph.
+        rewards: ``float64[n_rewards, n_vertices]``, these rewards per unit of time.
     """
 
     n_vertices: int
@@ -144,6 +149,10 @@ class EliminationTrace:
     start_vertex: Int32Array
     start_constant: Float64Array
     start_coefficient: Float64Array
+    parameter_names: tuple[str, ...]
+    state_names: tuple[str, ...]
+    reward_names: tuple[str, ...]
+    rewards: Float64Array
 
     @property
     def n_transient(self) -> int:
@@ -212,7 +221,16 @@ class EliminationTrace:
     ) -> EliminationTrace:
         """Puts together what :meth:`parts` took apart."""
         values: dict[str, Any] = {**scalars, **arrays}
-        return cls(**{**values, "pattern_key": tuple(scalars["pattern_key"])})
+        texts = ("pattern_key", "parameter_names", "state_names", "reward_names")
+        return cls(**{**values, **{name: tuple(scalars[name]) for name in texts}})
+
+    def reward(self, name: str) -> Float64Array:
+        """The reward of this name at each vertex, ``float64[n_vertices]``.
+
+        Raises:
+            EvaluationError: There is none; the message lists those there are.
+        """
+        return reward_by_name(name, self.reward_names, self.rewards)
 
     def position(self) -> Int32Array:
         """``int32[n_vertices]``, position of each vertex, -1 for starting and absorbing ones."""

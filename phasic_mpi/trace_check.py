@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi.errors import GraphError
+from phasic_mpi.names import check_rewards, checked_names
 from phasic_mpi.trace import EliminationTrace, Float64Array, Int32Array, Int64Array
 
 AnyArray = NDArray[np.generic]
@@ -30,6 +31,9 @@ def check_trace(trace: EliminationTrace) -> None:
         GraphError: Names the array and the index, with the expected and the actual value.
     """
     _check_shapes(trace)
+    checked_names("parameter_names", trace.parameter_names, trace.n_parameters)
+    checked_names("state_names", trace.state_names, trace.states.shape[1])
+    check_rewards(trace.reward_names, trace.rewards, trace.n_vertices)
     check_patterns(trace.pattern_ptr, trace.order, trace.row_ptr, trace.upper_ptr, trace.col)
     _check_blocks(trace)
     position = _check_vertices(trace)

@@ -10,15 +10,19 @@ import numpy as np
 
 from phasic_mpi import files, hdf5
 from phasic_mpi.errors import DamagedFileError, GraphError
+from phasic_mpi.names import decode_names, encode_names
 from phasic_mpi.trace import EliminationTrace
 from phasic_mpi.trace_check import check_trace
 
 FILETYPE = "phasic_mpi.trace"
-VERSION = (1, 0)
+VERSION = (1, 1)
 
 _COUNTS = ("n_vertices", "n_parameters")
 _KEYS = "pattern_key"
-_ARRAYS = [entry.name for entry in fields(EliminationTrace) if entry.name not in (*_COUNTS, _KEYS)]
+_NAMES = ("parameter_names", "state_names", "reward_names")
+_DATASETS = [entry.name for entry in fields(EliminationTrace) if entry.name not in _COUNTS]
+# The minor version that each came with.
+_SINCE = {name: int(name in (*_NAMES, "rewards")) for name in _DATASETS}
 
 
 def save_trace(trace: EliminationTrace, path: Path | str) -> int:
@@ -30,10 +34,11 @@ def save_trace(trace: EliminationTrace, path: Path | str) -> int:
         OSError: The file system refuses.
     """
     scalars, arrays = trace.parts()
+    texts = {name: encode_names(scalars.pop(name)) for name in (_KEYS, *_NAMES)}
     image = hdf5.encode(
         FILETYPE,
         VERSION,
-        datasets={**arrays, _KEYS: np.array(scalars.pop(_KEYS), dtype="S64")},
+        datasets={**arrays, **texts},
         attributes=scalars,
         summary=summary(trace),
     )
@@ -49,13 +54,12 @@ def load_trace(path: Path | str) -> EliminationTrace:
         OSError: The file cannot be read.
     """
     path = Path(path)
-    arrays, header = hdf5.read(
-        path, filetype=FILETYPE, version=VERSION, names=dict.fromkeys([*_ARRAYS, _KEYS])
-    )
-    keys = [key.decode("ascii", "replace") for key in arrays.pop(_KEYS).tolist()]
-    counts = {name: int(header.summary[name]) for name in _COUNTS}
-    trace = EliminationTrace.from_parts({**counts, _KEYS: keys}, arrays)
+    arrays, header = hdf5.read(path, filetype=FILETYPE, version=VERSION, names=_SINCE)
+    scalars: dict[str, Any] = {name: int(header.summary[name]) for name in _COUNTS}
+    arrays.setdefault("rewards", np.zeros((0, scalars["n_vertices"])))
     try:
+        scalars |= {name: decode_names(arrays.pop(name, None)) for name in (_KEYS, *_NAMES)}
+        trace = EliminationTrace.from_parts(scalars, arrays)
         check_trace(trace)
     except GraphError as exc:
         raise DamagedFileError(

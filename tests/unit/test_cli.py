@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from phasic_mpi import cli, log
+from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import load_graph, save_graph
 from phasic_mpi.models import MODELS, build_model
 from phasic_mpi.results import moment_results, to_hdf5
@@ -94,6 +96,22 @@ def test_info_tells_the_facts_of_a_trace(
     assert facts["operations_per_mean"] == sum(1 for _ in TRACE.operations())
     assert run("info", trace_file) == 0
     assert "Component sizes" in capsys.readouterr().out
+
+
+def test_info_tells_the_names_in_a_graph_and_in_a_trace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"parameter_names": ["coalescence", "migration"], "state_names": ["west", "east"]}
+    rewards = {"lineages": GRAPH.states.sum(axis=1)}
+    graph = PhaseTypeGraph.from_serialized({**GRAPH.serialize(), **names, "rewards": rewards})
+    save_graph(graph, tmp_path / "graph.h5")
+    save_trace(record_alone(graph), tmp_path / "trace.h5")
+    for name in ("graph.h5", "trace.h5"):
+        assert run("info", tmp_path / name, "--format", "json") == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert facts.items() >= {**names, "reward_names": ["lineages"]}.items()
+        assert run("info", tmp_path / name) == 0
+        assert re.search(r"parameter names +coalescence, migration", capsys.readouterr().out)
 
 
 def test_info_tells_the_facts_of_results(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from phasic_mpi.errors import GraphError, GraphIndexError
+from phasic_mpi.errors import EvaluationError, GraphError, GraphIndexError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.log import get_logger
 from phasic_mpi.models import MODELS, build_model
@@ -26,6 +26,11 @@ FIELDS: dict[str, Any] = {
     "param_length": 2,
     "state_length": 2,
     "n_vertices": 4,
+}
+NAMES: dict[str, Any] = {
+    "parameter_names": ["coalescence", "migration"],
+    "state_names": ["island_1", "island_2"],
+    "rewards": {"length": [0, 2, 1, 0], "loss": [0.0, -0.5, 0.0, 0.0]},
 }
 
 # What phasic 0.32.1 returns for start -> a, a -> b at [3, 1] . theta, a.add_aux_vertex_constant(2):
@@ -71,11 +76,12 @@ def with_fields(**changed: Any) -> dict[str, Any]:
 
 def as_lists(graph: PhaseTypeGraph) -> dict[str, Any]:
     """What is left of ``serialize()`` after JSON."""
-    listed = {
-        name: value.tolist() if isinstance(value, np.ndarray) else value
-        for name, value in graph.serialize().items()
-    }
-    return json.loads(json.dumps(listed))
+    return json.loads(json.dumps(graph.serialize(), default=np.ndarray.tolist))
+
+
+def names(fewest: int, most: int) -> st.SearchStrategy[list[str]]:
+    name = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,63}", fullmatch=True)
+    return st.lists(name, min_size=fewest, max_size=most, unique=True)
 
 
 @st.composite
@@ -101,6 +107,11 @@ def graphs(draw: st.DrawFn) -> PhaseTypeGraph:
         start_weight=draw(npst.arrays(np.float64, n_start, elements=st.floats(0, 0.25))),
         start_param_target=draw(npst.arrays(np.int32, 1, elements=vertex)),
         start_param_coefficient=draw(npst.arrays(np.float64, (1, p), elements=number)),
+        parameter_names=draw(st.just([]) | names(p, p)),
+        state_names=draw(st.just([]) | names(d, d)),
+        rewards={
+            name: draw(npst.arrays(np.float64, n, elements=number)) for name in draw(names(0, 3))
+        },
     )
 
 
@@ -158,8 +169,37 @@ def test_equals_sees_every_column() -> None:
         ("param_edges", [[1, 2, 1.0, 0.0], [2, 1, 0.0, 0.5], [2, 3, 2.0, -1.5]]),
         ("start_edges", [[2, 0.5]]),
         ("start_param_edges", [[2, 0.125, 0.5]]),
+        *NAMES.items(),
     ):
         assert not graph.equals(PhaseTypeGraph.from_serialized(with_fields(**{name: change})))
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+def test_names_and_rewards_are_kept_in_their_order() -> None:
+    graph = PhaseTypeGraph.from_serialized(with_fields(**NAMES))
+    assert graph.parameter_names == ("coalescence", "migration")
+    assert graph.state_names == ("island_1", "island_2")
+    assert graph.reward_names == ("length", "loss")
+    assert graph.rewards.dtype == np.float64
+    assert graph.rewards.tolist() == [[0, 2, 1, 0], [0, -0.5, 0, 0]]
+    assert graph.reward("loss").tolist() == [0, -0.5, 0, 0]
+    assert {name: graph.serialize()[name] for name in ("parameter_names", "state_names")} == {
+        name: NAMES[name] for name in ("parameter_names", "state_names")
+    }
+
+
+def test_a_graph_without_names_serializes_as_phasic_does() -> None:
+    assert not set(NAMES) & set(PhaseTypeGraph.from_serialized(FIELDS).serialize())
+
+
+def test_a_reward_that_is_not_there_is_refused_with_those_that_are() -> None:
+    graph = PhaseTypeGraph.from_serialized(with_fields(**NAMES))
+    with pytest.raises(EvaluationError, match="expected one of length, loss, got 'width'"):
+        graph.reward("width")
+    with pytest.raises(EvaluationError, match="there are none"):
+        PhaseTypeGraph.from_serialized(FIELDS).reward("width")
 
 
 # --- what phasic writes --------------------------------------------------------------------------
@@ -319,6 +359,22 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
         "sum of 1.25",
     ),
     ({"dyn_ordering": 1}, "field 'dyn_ordering': expected False or True, got 1"),
+    ({"parameter_names": ["a"]}, "field 'parameter_names': expected 2 names or none, got 1: a"),
+    ({"parameter_names": "ab"}, "field 'parameter_names': expected a list of names, got 'ab'"),
+    ({"parameter_names": 2}, "field 'parameter_names': expected a list of names, got 2"),
+    ({"parameter_names": ["a", "b-c"]}, "entry 1: expected a letter or _, then letters, digits an"),
+    ({"parameter_names": ["a", "b" * 65]}, "_, at most 64 in all, got 'bbb"),
+    ({"state_names": ["a", "a"]}, "field 'state_names': expected each name once, got a more than"),
+    ({"state_names": ["a", 3]}, "field 'state_names': entry 1: expected a letter or _, then lette"),
+    ({"rewards": [[1, 2, 3, 4]]}, "field 'rewards': expected an array for each name, got list"),
+    ({"rewards": {"2": [0, 0, 0, 0]}}, "field 'rewards': entry 0: expected a letter or _, then"),
+    ({"rewards": {"r": [0, 0, 0]}}, "field 'rewards.r': expected shape (4, 1), got (3, 1)"),
+    ({"rewards": {"r": 3}}, "field 'rewards.r': expected a list of rows, got int"),
+    ({"rewards": {"r": [0, 0, 0, True]}}, "field 'rewards.r', row 3, column 0: expected a number"),
+    (
+        {"rewards": {"q": [0, 0, 0, 0], "r": [0, 0, float("nan"), 0]}},
+        "field 'rewards.r': expected finite numbers, got nan at vertex 2",
+    ),
 ]
 
 

@@ -25,9 +25,11 @@ from phasic_mpi.errors import (
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import FILETYPE, VERSION, load_graph, save_graph
 from phasic_mpi.models import MODELS, build_model
-from tests.unit.test_graph import FIELDS, PHASIC_AUX, graphs, with_fields
+from phasic_mpi.names import encode_names
+from tests.unit.test_graph import FIELDS, NAMES, PHASIC_AUX, graphs, with_fields
 
 COLUMNS = list(PhaseTypeGraph.__dataclass_fields__)
+NAME_COLUMNS = ["parameter_names", "state_names", "reward_names"]
 SUFFIXES = [".json", ".h5", ".hdf5"]
 
 
@@ -49,7 +51,8 @@ def write(tmp_path: Path) -> Callable[[str | bytes], Path]:
 
 
 def columns_of(graph: PhaseTypeGraph, **changed: Any) -> dict[str, Any]:
-    return {**{name: getattr(graph, name) for name in COLUMNS}, **changed}
+    columns = {name: getattr(graph, name) for name in COLUMNS}
+    return {**columns, **{name: encode_names(columns[name]) for name in NAME_COLUMNS}, **changed}
 
 
 def write_foreign(path: Path, columns: dict[str, Any], **options: Any) -> Path:
@@ -83,7 +86,7 @@ def test_any_graph_survives_a_file_exactly(graph: PhaseTypeGraph, suffix: str) -
         assert save_graph(graph, path) == path.stat().st_size
         loaded = load_graph(path)
     assert loaded.equals(graph)
-    for name in COLUMNS:
+    for name in set(COLUMNS) - set(NAME_COLUMNS):
         assert getattr(loaded, name).dtype == getattr(graph, name).dtype
         assert getattr(loaded, name).flags.c_contiguous
         assert np.signbit(getattr(loaded, name)).tolist() == (
@@ -273,7 +276,13 @@ WRONG_JSON = [
     ({"dyn_ordering": '"yes"'}, "field 'dyn_ordering': expected False or True, got 'yes'"),
     ({"vertex_indices": "[0, 1, 3, 2]"}, "field 'vertex_indices', row 2: expected 2, got 3"),
     ({"vertex_indices": "[0, true]"}, "field 'vertex_indices', row 1: expected float, got bool"),
-    ({"rewards": "[]"}, "missing: []; unknown: ['rewards']"),
+    ({"names": "[]"}, "missing: []; unknown: ['names']"),
+    ({"rewards": "[]"}, "field 'rewards': expected object, got array"),
+    ({"rewards": '{"r": [0, 0, 0, "1"]}'}, "field 'rewards.r', row 3: expected float, got str"),
+    ({"rewards": '{"r": [0, 0, 0]}'}, "field 'rewards.r': expected shape (4, 1), got (3, 1)"),
+    ({"parameter_names": '["a", 2]'}, "field 'parameter_names', row 1: expected str, got int"),
+    ({"state_names": '["a"]'}, "field 'state_names': expected 2 names or none, got 1: a"),
+    ({"state_names": '["a", "b\\""]'}, "field 'state_names': entry 1: expected a letter or _"),
 ]
 
 
@@ -315,6 +324,8 @@ def test_whole_floats_are_indices_and_states(write: Callable[[str], Path]) -> No
         (r'"e\u0064ges": [], ', "edges"),
         ('"weight_mode": "linear", "weight_mode" : "linear", ', "weight_mode"),
         ('"n_vertices": 5, ', "n_vertices"),
+        ('"rewards": {"r": [0, 0, 0, 1], "q": [0, 0, 0, 0], "r": [0, 0, 0, 0]}, ', "r"),
+        ('"state_names": ["a", "b"], "edges": [], ', "edges"),
     ],
 )
 def test_a_field_given_twice_is_refused_by_name(
@@ -461,6 +472,30 @@ def test_a_header_that_contradicts_the_columns_is_refused(
     assert f"expected columns of the sizes {counts}, got " in error.problem
 
 
+def test_a_file_of_version_1_0_has_no_names_and_no_rewards(
+    graph: PhaseTypeGraph, tmp_path: Path
+) -> None:
+    columns = columns_of(graph)
+    old = {name: columns[name] for name in COLUMNS if name not in (*NAME_COLUMNS, "rewards")}
+    path = tmp_path / "graph.h5"
+    assert load_graph(write_own(path, old, version=(1, 0))).equals(graph)
+    assert "expected the datasets" in refused(write_own(path, old)).problem
+    assert "expected the datasets" in refused(write_own(path, columns, version=(1, 0))).problem
+
+
+def test_names_that_are_no_names_are_refused_although_the_digest_is_right(tmp_path: Path) -> None:
+    graph = PhaseTypeGraph.from_serialized(with_fields(**NAMES))
+    path = tmp_path / "graph.h5"
+    assert load_graph(write_own(path, columns_of(graph))).equals(graph)
+    for changed, problem in (
+        ({"parameter_names": encode_names(("a", "b c"))}, "'parameter_names': entry 1: expected a"),
+        ({"state_names": np.arange(2)}, "expected byte strings in one dimension, got int64"),
+        ({"reward_names": encode_names(("a",))}, "'rewards': expected float64 of shape (1, 4)"),
+        ({"rewards": np.full((2, 4), np.inf)}, "'rewards.length': expected finite numbers, got i"),
+    ):
+        assert problem in refused(write_own(path, columns_of(graph, **changed))).problem
+
+
 # --- HDF5 of others ------------------------------------------------------------------------------
 
 
@@ -469,10 +504,34 @@ def test_a_header_that_contradicts_the_columns_is_refused(
 def test_a_plain_hdf5_file_is_a_graph(
     types: tuple[Any, Any], options: dict[str, Any], graph: PhaseTypeGraph, tmp_path: Path
 ) -> None:
-    kinds = {np.dtype(np.int32): types[0], np.dtype(np.float64): types[1]}
+    kinds = {np.dtype(np.int32): types[0], np.dtype(np.float64): types[1], np.dtype("S64"): "S8"}
     columns = {name: c.astype(kinds[c.dtype]) for name, c in columns_of(graph).items()}
     path = write_foreign(tmp_path / "mine.h5", {**columns, "comment": np.zeros(3)}, **options)
     assert load_graph(path).equals(graph)
+
+
+def test_names_and_rewards_of_others_are_read_if_they_are_there(tmp_path: Path) -> None:
+    graph = PhaseTypeGraph.from_serialized(with_fields(**NAMES))
+    columns = columns_of(graph, rewards=graph.rewards.astype(np.float32))
+    columns["state_names"] = np.array(graph.state_names, dtype="S")
+    assert load_graph(write_foreign(tmp_path / "all.h5", columns)).equals(graph)
+    for name in (*NAME_COLUMNS, "rewards"):
+        del columns[name]
+    bare = PhaseTypeGraph.from_serialized(FIELDS)
+    assert load_graph(write_foreign(tmp_path / "bare.h5", columns)).equals(bare)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"reward_names": np.array(["a"], dtype="S")}, "got 2 rows and the reward_names a"),
+        ({"reward_names": np.array(["a", "a"], dtype="S")}, "got 2 rows and the reward_names a, a"),
+        ({"state_names": np.array([1, 2])}, "expected a dataset of byte strings of one length"),
+    ],
+)
+def test_names_of_others_are_checked(changed: dict[str, Any], problem: str, tmp_path: Path) -> None:
+    columns = columns_of(PhaseTypeGraph.from_serialized(with_fields(**NAMES)), **changed)
+    assert problem in refused(write_foreign(tmp_path / "mine.h5", columns)).problem
 
 
 def test_missing_datasets_are_named(graph: PhaseTypeGraph, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_is_written_is_read_back(path: Path) -> None:
     files.write_atomically(path, image_of())
-    arrays, header = read(path, names=dict.fromkeys(ARRAYS))
+    arrays, header = read(path, names=dict.fromkeys(ARRAYS, 0))
     assert set(arrays) == set(ARRAYS)
     for name, array in ARRAYS.items():
         assert arrays[name].dtype == array.dtype
@@ -213,7 +213,23 @@ def test_datasets_too_many_or_too_few_are_refused(path: Path) -> None:
     path.write_bytes(image_of())
     for names in ([*ARRAYS, "more"], list(ARRAYS)[1:]):
         with pytest.raises(DamagedFileError, match="expected the datasets"):
-            read(path, names=dict.fromkeys(names))
+            read(path, names=dict.fromkeys(names, 0))
+
+
+def test_datasets_are_expected_from_the_minor_version_on_that_brought_them(path: Path) -> None:
+    major, minor = VERSION
+    since = {name: minor + (name == "names") for name in ARRAYS}
+    older = {name: array for name, array in ARRAYS.items() if name != "names"}
+    later = (major, minor + 1)
+    path.write_bytes(image_of(datasets=older))
+    assert set(read(path, version=later, names=since)[0]) == set(older)
+    path.write_bytes(image_of(datasets=older, version=later))
+    with pytest.raises(DamagedFileError, match="expected the datasets"):
+        read(path, version=later, names=since)
+    path.write_bytes(image_of(version=later))
+    assert set(read(path, version=later, names=since)[0]) == set(ARRAYS)
+    # What a reader of the earlier version does not know, it leaves out.
+    assert set(read(path, names=dict.fromkeys(older, minor))[0]) == set(older)
 
 
 @pytest.mark.parametrize(

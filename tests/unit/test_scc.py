@@ -121,7 +121,25 @@ def test_a_vertex_whose_weights_are_all_zero_is_named() -> None:
 
 def test_vertices_that_cannot_reach_absorption_are_named() -> None:
     graph = constant_graph(6, [(1, 2), (2, 3), (3, 2), (1, 4), (4, 5)])
-    with pytest.raises(GraphError, match="from every vertex, but it is not from vertex 2, 3"):
+    with pytest.raises(
+        GraphError, match="from every vertex, but it is not from vertex 2, vertex 3"
+    ):
+        condense(graph)
+
+
+def test_vertices_are_named_with_their_states() -> None:
+    graph = PhaseTypeGraph.from_arrays(
+        n_vertices=4,
+        states=[[0, 0], [2, 0], [1, 1], [0, 2]],
+        edge_source=[1, 2, 3],
+        edge_target=[2, 3, 2],
+        edge_weight=[1.0, 1.0, 1.0],
+        start_target=[1],
+        start_weight=[1.0],
+        state_names=["west", "east"],
+    )
+    named = r"not from vertex 1 \(west=2, east=0\), vertex 2 \(west=1, east=1\), vertex 3"
+    with pytest.raises(GraphError, match=named):
         condense(graph)
 
 

@@ -1,22 +1,35 @@
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from phasic_mpi import files, hdf5, trace_io
-from phasic_mpi.errors import StoreError
+from phasic_mpi.errors import DamagedFileError, EvaluationError, StoreError
 from phasic_mpi.evaluate import moments
+from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models import build_model
+from phasic_mpi.names import encode_names
 from phasic_mpi.trace import EliminationTrace
 from phasic_mpi.trace_io import load_trace, save_trace
 from tests.graphs import chain_of_sccs
 from tests.recording import record_alone
 
+
+def named() -> PhaseTypeGraph:
+    """Two islands with names of everything, and two rewards."""
+    graph = build_model("structured-coalescent", n=4, islands=2)
+    names = {"parameter_names": ["coalescence", "migration"], "state_names": ["west", "east"]}
+    rewards = {"lineages": graph.states.sum(axis=1), "loss": -1.5 * graph.states[:, 0]}
+    return PhaseTypeGraph.from_serialized({**graph.serialize(), **names, "rewards": rewards})
+
+
 GRAPHS = {
     "coalescent": build_model("structured-coalescent", n=6, islands=2),
     "kingman": build_model("kingman", n=5),
     "constant": chain_of_sccs(3, 8, seed=1),
+    "named": named(),
 }
 
 
@@ -44,7 +57,7 @@ def test_any_hdf5_reader_opens_a_trace_file(tmp_path: Path) -> None:
     save_trace(trace, tmp_path / "trace.h5")
     with h5py.File(tmp_path / "trace.h5") as file:
         assert file.attrs["filetype"] == "phasic_mpi.trace"
-        assert file.attrs["version"].tolist() == [1, 0]
+        assert file.attrs["version"].tolist() == [1, 1]
         np.testing.assert_array_equal(file["col"][()], trace.col)
 
 
@@ -101,6 +114,65 @@ def test_a_trace_with_a_right_digest_and_wrong_indices_is_refused(tmp_path: Path
     arrays["edge_slot"] = arrays["edge_slot"][::-1].copy()
     save_trace(EliminationTrace.from_parts(scalars, arrays), tmp_path / "trace.h5")
     with pytest.raises(StoreError, match="edge_slot"):
+        load_trace(tmp_path / "trace.h5")
+
+
+def test_names_and_rewards_of_the_graph_are_in_its_trace(tmp_path: Path) -> None:
+    save_trace(record_alone(GRAPHS["named"]), tmp_path / "trace.h5")
+    trace = load_trace(tmp_path / "trace.h5")
+    assert trace.parameter_names == ("coalescence", "migration")
+    assert trace.state_names == ("west", "east")
+    assert trace.reward_names == ("lineages", "loss")
+    np.testing.assert_array_equal(trace.reward("loss"), -1.5 * trace.states[:, 0])
+    with pytest.raises(EvaluationError, match="expected one of lineages, loss, got 'gain'"):
+        trace.reward("gain")
+
+
+def write_trace(path: Path, version: tuple[int, int], left_out: list[str], **changed: Any) -> None:
+    """A trace of the named graph with good digests, of whatever content."""
+    trace = record_alone(GRAPHS["named"])
+    scalars, arrays = trace.parts()
+    for name in ("pattern_key", "parameter_names", "state_names", "reward_names"):
+        arrays[name] = encode_names(scalars.pop(name))
+    arrays |= changed
+    datasets = {name: array for name, array in arrays.items() if name not in left_out}
+    path.write_bytes(
+        hdf5.encode(
+            trace_io.FILETYPE,
+            version,
+            datasets=datasets,
+            attributes=scalars,
+            summary=trace_io.summary(trace),
+        )
+    )
+
+
+def test_a_trace_of_version_1_0_has_no_names_and_no_rewards(tmp_path: Path) -> None:
+    path = tmp_path / "trace.h5"
+    added = ["parameter_names", "state_names", "reward_names", "rewards"]
+    write_trace(path, (1, 0), added)
+    trace = load_trace(path)
+    assert (trace.parameter_names, trace.state_names, trace.reward_names) == ((), (), ())
+    assert trace.rewards.shape == (0, trace.n_vertices)
+    write_trace(path, (1, 1), added)
+    with pytest.raises(StoreError, match="expected the datasets"):
+        load_trace(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"parameter_names": encode_names(("a",))}, "expected 2 names or none, got 1: a"),
+        ({"state_names": encode_names(("a", "b c"))}, "entry 1: expected a letter or _"),
+        ({"pattern_key": np.zeros(3)}, "expected byte strings in one dimension"),
+        ({"rewards": np.zeros((1, 4))}, "expected float64 of shape"),
+    ],
+)
+def test_names_that_do_not_fit_a_trace_are_refused_although_the_digest_is_right(
+    tmp_path: Path, changed: dict[str, Any], problem: str
+) -> None:
+    write_trace(tmp_path / "trace.h5", trace_io.VERSION, [], **changed)
+    with pytest.raises(DamagedFileError, match=problem):
         load_trace(tmp_path / "trace.h5")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from phasic_mpi.errors import MissingDependencyError
 
 if TYPE_CHECKING:
+    from phasic_mpi.builder import build_graph
     from phasic_mpi.evaluate import Replay, expected_rewards, expected_visits, moments
     from phasic_mpi.graph import PhaseTypeGraph
     from phasic_mpi.graph_io import load_graph, save_graph
@@ -30,6 +31,7 @@ __all__ = [
     "Program",
     "Replay",
     "__version__",
+    "build_graph",
     "build_model",
     "expected_rewards",
     "expected_visits",
@@ -60,6 +62,7 @@ _MODULE_OF = {
     "PhaseTypeGraph": "graph",
     "Program": "replay.program",
     "Replay": "evaluate",
+    "build_graph": "builder",
     "build_model": "models",
     "expected_rewards": "evaluate",
     "expected_visits": "evaluate",

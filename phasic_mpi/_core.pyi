@@ -42,6 +42,41 @@ def elimination_order(row_ptr: _Int64Array, col: _Int32Array) -> _Int32Array:
 def count_entries(row_ptr: _Int64Array, col: _Int32Array, order: _Int32Array) -> int:
     """Off-diagonal entries of L and U under ``order``; ``RuntimeError`` for a malformed pattern."""
 
+@final
+class StateTable:
+    """Distinct states of a process, numbered in the order in which they are first seen."""
+
+    def __init__(self, length: int) -> None: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def insert(self, states: _Int32Array) -> _Int32Array:
+        """Number of each row of ``int32[n, length]``; states not seen before get the next ones."""
+
+    def read(self, begin: int, end: int) -> _Int32Array:
+        """``int32[end - begin, length]``, the states of these numbers."""
+
+@final
+class EdgeRows:
+    """Edges, collected some rows at a time; ``close`` sorts them and adds parallel ones up."""
+
+    def __init__(self, n_coefficients: int) -> None: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def add(self, row: _Int32Array, target: _Int32Array, coefficient: NDArray[np.float64]) -> None:
+        """Adds edges; rows count from 0, and coefficients are ``float64[n, n_coefficients]``."""
+
+    def close(self, first: int, n_rows: int) -> None:
+        """Ends the exploration of so many rows, of which the first is the vertex ``first``."""
+
+    def take(self) -> tuple[_Int32Array, _Int32Array, NDArray[np.float64]]:
+        """Moves source, target and coefficients of all edges out."""
+
 def ffi_handlers() -> dict[str, CapsuleType]:
     """Handlers by name, as ``jax.ffi.register_ffi_target`` takes them."""
 

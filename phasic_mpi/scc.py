@@ -126,10 +126,7 @@ def condense(graph: PhaseTypeGraph) -> Condensation:
         GraphError: A vertex whose edges all have weight zero, vertices from which absorption
             cannot be reached, or a start that reaches no transient and no absorbing vertex.
     """
-    source = np.concatenate([graph.edge_source, graph.param_source])
-    target = np.concatenate([graph.edge_target, graph.param_target])
-    loop = source == target
-    zero = ~np.concatenate([graph.edge_weight != 0, graph.param_coefficient.any(axis=1)])
+    source, target, loop, zero = _edges(graph)
     live = np.flatnonzero(~(loop | zero))
     has_exit = _require_exits(graph, source, live)
     source, target = source[live], target[live]
@@ -153,6 +150,28 @@ def condense(graph: PhaseTypeGraph) -> Condensation:
         n_self_loops=n_self_loops,
         n_zero_edges=n_zero_edges,
     )
+
+
+def require_absorption(graph: PhaseTypeGraph) -> None:
+    """Refuses a graph from parts of which absorption cannot be reached, at any theta.
+
+    Raises:
+        GraphError: Names such vertices and their states.
+    """
+    source, target, loop, zero = _edges(graph)
+    live = ~(loop | zero)
+    _require_exits(graph, source, np.flatnonzero(live))
+    _require_absorption(graph, source[live], target[live])
+
+
+def _edges(
+    graph: PhaseTypeGraph,
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Ends of all edges, constant ones first; which are loops; which have weight 0 at any theta."""
+    source = np.concatenate([graph.edge_source, graph.param_source])
+    target = np.concatenate([graph.edge_target, graph.param_target])
+    zero = ~np.concatenate([graph.edge_weight != 0, graph.param_coefficient.any(axis=1)])
+    return source, target, source == target, zero
 
 
 def _cut(

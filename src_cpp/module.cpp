@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "block_store.hpp"
+#include "edge_rows.hpp"
 #include "ffi_handlers.hpp"
 #include "order.hpp"
 #include "plan.hpp"
@@ -22,6 +23,7 @@
 #include "replay.hpp"
 #include "scc.hpp"
 #include "solve.hpp"
+#include "state_table.hpp"
 #include "status.hpp"
 #include "views.hpp"
 
@@ -54,6 +56,15 @@ Array<T> to_numpy(std::vector<T>&& data) {
   py::capsule keeper(owner.release(),
                      [](void* held) { delete static_cast<std::vector<T>*>(held); });
   return Array<T>(size, first, keeper);
+}
+
+/// Rows of a two-dimensional array, one after another.
+template <typename T>
+std::span<const T> rows(const Array<T>& array, py::ssize_t n_columns) {
+  if (array.ndim() != 2 || array.shape(1) != n_columns) {
+    throw std::invalid_argument("expected rows of " + std::to_string(n_columns) + " columns");
+  }
+  return {array.data(), static_cast<size_t>(array.size())};
 }
 
 void check_vertices(std::span<const int32_t> vertices, int32_t n_vertices, const char* name) {
@@ -314,6 +325,44 @@ py::tuple take_pattern(BlockStore& store, uint32_t handle) {
                         to_numpy(std::move(pattern.edge_slot)));
 }
 
+Array<int32_t> insert_states(StateTable& table, const Array<int32_t>& states) {
+  const auto given = rows(states, table.length());
+  Array<int32_t> number(states.shape(0));
+  const auto numbers = writable(number);
+  const py::gil_scoped_release release;
+  table.insert(given, numbers);
+  return number;
+}
+
+Array<int32_t> read_states(const StateTable& table, int32_t begin, int32_t end) {
+  if (begin < 0 || end < begin || end > table.size()) {
+    throw std::invalid_argument("states out of range");
+  }
+  Array<int32_t> states({static_cast<py::ssize_t>(end - begin), py::ssize_t{table.length()}});
+  const std::span<int32_t> out(states.mutable_data(), static_cast<size_t>(states.size()));
+  const py::gil_scoped_release release;
+  table.read(begin, out);
+  return states;
+}
+
+void add_edges(EdgeRows& edges, const Array<int32_t>& row, const Array<int32_t>& target,
+               const Array<double>& coefficient) {
+  const auto from = view(row);
+  const auto to = view(target);
+  const auto numbers = rows(coefficient, static_cast<py::ssize_t>(edges.n_coefficients()));
+  const py::gil_scoped_release release;
+  edges.add(from, to, numbers);
+}
+
+py::tuple take_edges(EdgeRows& edges) {
+  const auto n_columns = static_cast<py::ssize_t>(edges.n_coefficients());
+  const auto n_rows = static_cast<py::ssize_t>(edges.size());
+  const Array<int32_t> source = to_numpy(edges.take_source());
+  const Array<int32_t> target = to_numpy(edges.take_target());
+  Array<double> coefficient = to_numpy(edges.take_coefficient());
+  return py::make_tuple(source, target, coefficient.reshape({n_rows, n_columns}));
+}
+
 /// Handler name -> capsule, as jax.ffi.register_ffi_target takes them.
 py::dict handler_capsules() {
   py::dict capsules;
@@ -328,7 +377,8 @@ py::dict handler_capsules() {
 
 PYBIND11_MODULE(_core, module) {
   using namespace phasic_mpi;
-  module.doc() = "Compiled core: condensation, elimination orders, recording and replay.";
+  module.doc() =
+      "Compiled core: exploration, condensation, elimination orders, recording and replay.";
 
   py::dict status_names;
   for (const auto& [status, name] : kStatusNames) {
@@ -357,6 +407,24 @@ PYBIND11_MODULE(_core, module) {
       .def("take", &take_pattern, py::arg("handle"))
       .def("drop", &BlockStore::drop, py::arg("handle"), py::call_guard<py::gil_scoped_release>())
       .def("cancel", &BlockStore::cancel);
+
+  py::class_<StateTable>(module, "StateTable")
+      .def(py::init<int32_t>(), py::arg("length"))
+      .def_property_readonly("length", &StateTable::length)
+      .def_property_readonly("size", &StateTable::size)
+      .def_property_readonly("nbytes", &StateTable::nbytes)
+      .def("insert", &insert_states, py::arg("states").noconvert())
+      .def("read", &read_states, py::arg("begin"), py::arg("end"));
+
+  py::class_<EdgeRows>(module, "EdgeRows")
+      .def(py::init<size_t>(), py::arg("n_coefficients"))
+      .def_property_readonly("size", &EdgeRows::size)
+      .def_property_readonly("nbytes", &EdgeRows::nbytes)
+      .def("add", &add_edges, py::arg("row").noconvert(), py::arg("target").noconvert(),
+           py::arg("coefficient").noconvert())
+      .def("close", &EdgeRows::close, py::arg("first"), py::arg("n_rows"),
+           py::call_guard<py::gil_scoped_release>())
+      .def("take", &take_edges);
 
   module.def("ffi_handlers", &handler_capsules);
 

@@ -37,6 +37,7 @@ examples:
 _MODEL_EXAMPLES = """\
 examples:
   python -m phasic_mpi model --list
+  python -m phasic_mpi model structured-coalescent --help
   python -m phasic_mpi model structured-coalescent --set n=20 --set islands=3 -o graph.h5
 """
 
@@ -105,13 +106,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(commands: Any, name: str, summary: str, **texts: str) -> argparse.ArgumentParser:
+class _ModelHelp(argparse.Action):
+    """Help on the command alone, on a model behind its name."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(nargs=0, default=False, **kwargs)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any
+    ) -> None:
+        if namespace.name is None:
+            parser.print_help()
+            parser.exit()
+        namespace.help = True
+
+
+def _add(
+    commands: Any, name: str, summary: str, *, add_help: bool = True, **texts: str
+) -> argparse.ArgumentParser:
     """A command with the options that all commands share."""
     command: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
         description=texts.get("description", summary),
         epilog=texts.get("epilog"),
+        add_help=add_help,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(
@@ -298,11 +317,22 @@ def _add_outputs(evaluate: argparse.ArgumentParser) -> None:
 
 
 def _add_model(commands: Any) -> None:
-    model = _add(commands, "model", "write the graph of a bundled model", epilog=_MODEL_EXAMPLES)
+    # A help of its own, because each model has settings and parameters of its own.
+    model = _add(
+        commands,
+        "model",
+        "write the graph of a bundled model",
+        epilog=_MODEL_EXAMPLES,
+        add_help=False,
+    )
     model.add_argument("name", nargs="?", metavar="NAME", help="a bundled model, see --list")
     model.add_argument(
-        "--list", action="store_true", help="list the models with their settings and parameters"
+        "-h",
+        "--help",
+        action=_ModelHelp,
+        help="show this message; with NAME, the settings, parameters, rewards and source of it",
     )
+    model.add_argument("--list", action="store_true", help="list the models")
     model.add_argument(
         "--set",
         type=arguments.setting,
@@ -313,6 +343,19 @@ def _add_model(commands: Any) -> None:
     )
     model.add_argument(
         "-o", "--output", type=Path, metavar="GRAPH", help="graph file to write: .json or .h5"
+    )
+    model.add_argument(
+        "--max-vertices",
+        type=arguments.positive,
+        metavar="N",
+        help="vertices that the graph may have (default: 2^31 - 1)",
+    )
+    model.add_argument(
+        "--memory",
+        type=arguments.number_of_bytes,
+        metavar="BYTES",
+        help="memory that the graph may take while it is built, such as 500M or 4G (default: half "
+        "of what is free)",
     )
 
 

@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi import comm as mpi
-from phasic_mpi import config, files, inspect_file, log, results, segment, store
+from phasic_mpi import config, files, inspect_file, log, model_command, results, segment, store
 from phasic_mpi.display import Progress, Table, print_json, print_tables, seconds, size
 from phasic_mpi.doctor import examine, findings_table
 from phasic_mpi.errors import ConfigError, StoreError
 from phasic_mpi.evaluate_command import evaluate as evaluate
 from phasic_mpi.evaluate_command import given_theta
 from phasic_mpi.graph import PhaseTypeGraph
-from phasic_mpi.graph_io import load_graph, save_graph
-from phasic_mpi.models import MODELS, build_model
+from phasic_mpi.graph_io import load_graph
+from phasic_mpi.models import MODELS
 from phasic_mpi.pipeline import Hooks, RunResult, Settings
 from phasic_mpi.pipeline import run as run_pipeline
 from phasic_mpi.results import moment_results
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     rows = None
     n_moments = options.moments or 1
     if options.graph is None and options.theta is None:
-        rows = given_theta([list(MODELS[_DEMO_MODEL].theta)])
+        rows = given_theta([MODELS[_DEMO_MODEL].choose({}).theta()])
         n_moments = options.moments or _DEMO_MOMENTS
     elif options.theta is not None or options.moments is not None:
         rows = given_theta(options.theta)
@@ -164,38 +164,9 @@ def _run_tables(result: RunResult, output: Path | None) -> list[Table]:
 
 
 def model(options: argparse.Namespace) -> int:
-    """Lists the bundled models, or writes the graph of one."""
+    """Lists, describes or builds bundled models; see :mod:`phasic_mpi.model_command`."""
     _require_one_process("model")
-    if options.list or options.name is None:
-        print_tables(*map(_model_table, MODELS.values()))
-        return 0
-    if options.output is None:
-        raise ConfigError(
-            "There is nowhere to write the graph to",
-            problem="expected -o GRAPH, got none",
-            resolution="name a file that ends in .json or .h5",
-        )
-    graph = build_model(options.name, **dict(options.set))
-    n_bytes = save_graph(graph, options.output)
-    log.get_logger().info(
-        "%s: %d vertices, %d edges, %d parameters, %s",
-        options.output,
-        graph.n_vertices,
-        graph.n_edges,
-        graph.n_parameters,
-        size(n_bytes),
-    )
-    return 0
-
-
-def _model_table(entry: Any) -> Table:
-    table = Table(f"{entry.name}: {entry.summary}", "", "")
-    for setting in entry.settings:
-        table.add(f"--set {setting.name}={setting.default}", setting.meaning)
-    for index, (name, value) in enumerate(zip(entry.parameters, entry.theta, strict=True)):
-        table.add(f"theta[{index}]", f"{name}, for example {value:g}")
-    table.add("source", entry.source)
-    return table
+    return model_command.model(options)
 
 
 def info(options: argparse.Namespace) -> int:

@@ -99,25 +99,34 @@ def save_graph(graph: PhaseTypeGraph, path: Path | str) -> int:
         ConfigError: Another suffix, or the file cannot be written.
     """
     path = Path(path)
+    require_graph_name(path)
     image: bytes | memoryview
     if path.suffix == ".json":
         image = orjson.dumps(graph.serialize(), option=orjson.OPT_SERIALIZE_NUMPY)
-    elif path.suffix in _HDF5_SUFFIXES:
+    else:
         columns = {name: getattr(graph, name) for name in _COLUMNS}
         columns |= {name: encode_names(columns[name]) for name in _NAMES}
         image = hdf5.encode(
             FILETYPE, VERSION, datasets=columns, attributes={}, summary=summary(graph)
         )
-    else:
+    with _context(path, "written"):
+        files.write_atomically(path, image, mode=0o666)
+    return len(image)
+
+
+def require_graph_name(path: Path) -> None:
+    """Refuses a name that does not say which kind of graph file it is to be.
+
+    Raises:
+        ConfigError: It has another suffix than :func:`save_graph` knows.
+    """
+    if path.suffix not in (".json", *_HDF5_SUFFIXES):
         raise ConfigError(
             f"{path} cannot be written",
             problem=f"expected a name that ends in .json or in .h5 or .hdf5, got {path.suffix!r}",
             context={"path": path},
             resolution="choose one: JSON is for exchange with phasic, HDF5 for large graphs",
         )
-    with _context(path, "written"):
-        files.write_atomically(path, image, mode=0o666)
-    return len(image)
 
 
 def summary(graph: PhaseTypeGraph) -> dict[str, int]:

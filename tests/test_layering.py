@@ -23,11 +23,22 @@ ENVIRONMENT_HOME = "config"
 ENVIRONMENT = {"environ", "environb", "getenv", "putenv", "unsetenv"}
 
 
-def read_layers(text: str) -> list[tuple[int, list[str]]]:
-    """Number and modules of each line of the table under the heading "## Layers"."""
+def read_layers(text: str, modules: set[str]) -> list[tuple[int, list[str]]]:
+    """Number and modules of each line of the table under the heading "## Layers".
+
+    ``package.*`` stands for the modules of the package that have no line of their own.
+    """
     section = text.partition("\n## Layers\n")[2].partition("\n## ")[0]
     rows = [match.groups() for match in map(LAYER.fullmatch, section.splitlines()) if match]
-    return [(int(number), names.split()) for number, names in rows]
+    table = [(int(number), names.split()) for number, names in rows]
+    rest = modules - {name for _, names in table for name in names}
+
+    def expanded(name: str) -> list[str]:
+        if not name.endswith(".*"):
+            return [name]
+        return sorted(module for module in rest if module.startswith(name[:-1]))
+
+    return [(number, [m for name in names for m in expanded(name)]) for number, names in table]
 
 
 def module_name(path: Path) -> str:
@@ -60,10 +71,10 @@ def imports(source: str, *, package: str) -> Iterator[str]:
             yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
-LAYERS = read_layers((ROOT / "docs" / "architecture.md").read_text("utf-8"))
-LAYER_OF = {name: number for number, names in LAYERS for name in names}
 SOURCES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 MODULES = sorted(set(SOURCES) - {""})
+LAYERS = read_layers((ROOT / "docs" / "architecture.md").read_text("utf-8"), set(MODULES))
+LAYER_OF = {name: number for number, names in LAYERS for name in names}
 
 
 def imported_by(module: str) -> set[str]:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+from numpy.typing import NDArray
 
-from phasic_mpi.graph import PhaseTypeGraph
-from phasic_mpi.models.model import Model, Setting
+from phasic_mpi.models.model import Model, Parameter, Process, Reward, every, shifted
+from phasic_mpi.models.settings import Integer
+from phasic_mpi.rule import Batch
 
 
-def build(n: int) -> PhaseTypeGraph:
+def process(n: int) -> Process:
     """States ``[lineages]`` from ``n`` to 1; any pair coalesces at rate theta[0]."""
-    lineages = np.arange(n, 0, -1, dtype=np.int32)
-    vertex = np.arange(1, n + 1, dtype=np.int32)
-    pairs = lineages[:-1] * (lineages[:-1] - 1.0) / 2
-    return PhaseTypeGraph.from_arrays(
-        n_vertices=n + 1,
-        states=np.concatenate([[0], lineages])[:, np.newaxis],
-        param_source=vertex[:-1],
-        param_target=vertex[1:],
-        param_coefficient=pairs[:, np.newaxis],
-        start_target=[1],
-        start_weight=[1.0],
+    return Process(
+        initial=[n],
+        transitions=_coalesce,
+        parameters=(Parameter("coalescence", 1.0, "rate at which each pair coalesces"),),
+        state_names=("lineages",),
+        rewards=(
+            Reward("branch_length", lambda states: states[:, 0], "total length of all branches"),
+        ),
     )
+
+
+def _coalesce(states: NDArray[np.int32]) -> Iterator[Batch]:
+    lineages = states.astype(np.float64)
+    yield every(states), shifted(states, -1), lineages * (lineages - 1) / 2
 
 
 def n_vertices(n: int) -> int:
@@ -32,10 +38,8 @@ def n_vertices(n: int) -> int:
 MODEL = Model(
     name="kingman",
     summary="Kingman's coalescent: time to the most recent common ancestor of a sample",
-    settings=(Setting("n", 10, 2, "sample size"),),
-    parameters=("coalescence",),
-    theta=(1.0,),
+    settings=(Integer("n", 10, 2, "sample size"),),
+    process=process,
     source="Kingman (1982), The coalescent, Stochastic Processes and their Applications 13",
     n_vertices=n_vertices,
-    build=build,
 )

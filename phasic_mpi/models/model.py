@@ -2,99 +2,171 @@
 
 from __future__ import annotations
 
-import operator
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import SupportsIndex
+from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from phasic_mpi.builder import MOST_VERTICES, OnProgress, StateFunction, build_graph
 from phasic_mpi.errors import ConfigError
 from phasic_mpi.graph import PhaseTypeGraph
-
-# Vertices are numbered in 32 bits.
-_LARGEST_GRAPH = 2**31 - 1
+from phasic_mpi.models.settings import Setting
+from phasic_mpi.rule import Rule
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One integer that a model is built with."""
+class Parameter:
+    """An entry of theta: its name, a value to show the model with, and what it means."""
 
     name: str
-    default: int
-    smallest: int
+    example: float
     meaning: str
 
 
 @dataclass(frozen=True)
+class Reward:
+    """A reward per unit of time: its name, a function of states, and what it means."""
+
+    name: str
+    function: StateFunction
+    meaning: str
+
+
+@dataclass(frozen=True, eq=False)
+class Process:
+    """A Markov jump process by its rule; see :func:`phasic_mpi.builder.build_graph`.
+
+    Attributes:
+        initial: ``int32[state_length]``, or one initial state per row.
+        transitions: The rule.
+        parameters: The entries of theta.
+        state_names: Names of the integers of a state.
+        rewards: Rewards to keep with the graph.
+        absorbing: Which states are not left; None if no transition leaves those.
+        initial_probabilities: ``float[n_initial]``; None for one initial state.
+    """
+
+    initial: ArrayLike
+    transitions: Rule
+    parameters: tuple[Parameter, ...]
+    state_names: tuple[str, ...]
+    rewards: tuple[Reward, ...] = ()
+    absorbing: StateFunction | None = None
+    initial_probabilities: ArrayLike | None = None
+
+    def theta(self) -> list[float]:
+        """Values of the parameters to show the process with."""
+        return [parameter.example for parameter in self.parameters]
+
+    def graph(
+        self,
+        *,
+        max_vertices: int = MOST_VERTICES,
+        memory: int | None = None,
+        progress: OnProgress | None = None,
+    ) -> PhaseTypeGraph:
+        """Explores the process; limits and errors as in :func:`build_graph`."""
+        return build_graph(
+            self.initial,
+            self.transitions,
+            initial_probabilities=self.initial_probabilities,
+            parameters=[parameter.name for parameter in self.parameters],
+            state_names=self.state_names,
+            absorbing=self.absorbing,
+            rewards={reward.name: reward.function for reward in self.rewards},
+            max_vertices=max_vertices,
+            memory=memory,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Model:
-    """A family of graphs.
+    """A family of processes.
 
     Attributes:
         name: Name on the command line.
         summary: What it describes, in one line.
-        settings: Integers that choose one graph of the family.
-        parameters: Names of the entries of theta.
-        theta: Values of theta to show the model with.
+        settings: What chooses one process of the family.
+        process: Makes it from the settings, given by name; raises ValueError, which says what is
+            expected, for settings that do not fit together.
         source: Publication it is taken from.
         n_vertices: Number of vertices of the graph for settings, given by name; any number above
-            the largest legal one where there are more.
-        build: Makes the graph from them.
+            the largest legal one where there are more. None where no formula is known.
     """
 
     name: str
     summary: str
     settings: tuple[Setting, ...]
-    parameters: tuple[str, ...]
-    theta: tuple[float, ...]
+    process: Callable[..., Process]
     source: str
-    n_vertices: Callable[..., int]
-    build: Callable[..., PhaseTypeGraph]
+    n_vertices: Callable[..., int] | None = None
 
-    def graph(self, values: Mapping[str, int | str]) -> PhaseTypeGraph:
-        """Builds the graph for these settings; those left out have their defaults.
+    def choose(self, values: Mapping[str, object]) -> Process:
+        """The process for these settings; those left out have their defaults.
 
         Raises:
-            ConfigError: An unknown setting, one that is not an integer in its range, or more
-                vertices than a graph can have.
+            ConfigError: An unknown setting, one that is not what it should be, settings that do
+                not fit together, or more vertices than a graph can have.
         """
-        known = {setting.name: setting for setting in self.settings}
+        known = [setting.name for setting in self.settings]
         unknown = [name for name in values if name not in known]
         if unknown:
-            raise ConfigError(
-                f"Model '{self.name}' cannot be built",
-                problem=f"expected settings among {', '.join(known)}, got {', '.join(unknown)}",
-                resolution=f"see: python -m phasic_mpi model {self.name} --help",
+            raise self._refusal(
+                f"expected settings among {', '.join(known)}, got {', '.join(unknown)}"
             )
         chosen = {
-            setting.name: self._value(setting, values.get(setting.name, setting.default))
+            setting.name: self._read(setting, values.get(setting.name, setting.default))
             for setting in self.settings
         }
-        n_vertices = self.n_vertices(**chosen)
-        if n_vertices > _LARGEST_GRAPH:
-            raise ConfigError(
-                f"Model '{self.name}' cannot be built",
-                problem=f"expected at most {_LARGEST_GRAPH} vertices, got {n_vertices:.4g}",
-                context=chosen,
-                resolution="choose smaller settings",
-            )
-        return self.build(**chosen)
+        n_vertices = 0 if self.n_vertices is None else self.n_vertices(**chosen)
+        if n_vertices > MOST_VERTICES:
+            raise self._refusal(f"expected at most {MOST_VERTICES} vertices, got {n_vertices:.4g}")
+        try:
+            return self.process(**chosen)
+        except ValueError as exc:
+            raise self._refusal(f"expected {exc}, got {_shown(chosen)}") from exc
 
-    def _value(self, setting: Setting, given: int | str) -> int:
-        value = _integer(given)
-        if value is None or not setting.smallest <= value <= _LARGEST_GRAPH:
-            raise ConfigError(
-                f"Model '{self.name}' cannot be built",
-                problem=f"setting '{setting.name}': expected an integer in "
-                f"{setting.smallest}..{_LARGEST_GRAPH}, got {given!r:.60}",
-                resolution=f"see: python -m phasic_mpi model {self.name} --help",
-            )
-        return value
+    def graph(self, values: Mapping[str, object], **limits: Any) -> PhaseTypeGraph:
+        """Builds the graph for these settings; limits as in :meth:`Process.graph`.
+
+        Raises:
+            ConfigError: As :meth:`choose`.
+            GraphError: The graph goes beyond a limit.
+        """
+        return self.choose(values).graph(**limits)
+
+    def _read(self, setting: Setting, given: object) -> object:
+        try:
+            return setting.read(given)  # type: ignore[arg-type]
+        except ValueError as exc:
+            raise self._refusal(
+                f"setting '{setting.name}': expected {exc}, got {given!r:.60}"
+            ) from exc
+
+    def _refusal(self, problem: str) -> ConfigError:
+        return ConfigError(
+            f"Model '{self.name}' cannot be built",
+            problem=problem,
+            resolution=f"see: python -m phasic_mpi model {self.name} --help",
+        )
 
 
-def _integer(given: object) -> int | None:
-    """An integer or its decimal digits; not 3.0, and not True, which Python counts as 1."""
-    if isinstance(given, str):
-        return int(given) if re.fullmatch(r"[+-]?[0-9]{1,19}", given) else None
-    if isinstance(given, bool) or not isinstance(given, SupportsIndex):
-        return None
-    return operator.index(given)
+def every(states: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Rows of all states, for transitions that may leave any of them."""
+    return np.arange(len(states))
+
+
+def shifted(states: NDArray[np.int32], *step: int) -> NDArray[np.int32]:
+    """The states with a step added to each."""
+    return states + np.array(step, dtype=np.int32)
+
+
+def _shown(settings: Mapping[str, object]) -> str:
+    values = {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in settings.items()
+    }
+    return ", ".join(f"{name} = {value}" for name, value in values.items())

@@ -2,106 +2,116 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections.abc import Iterator
 from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi.graph import PhaseTypeGraph
-from phasic_mpi.models.model import Model, Setting
+from phasic_mpi.models.model import Model, Parameter, Process, Reward, every
+from phasic_mpi.models.settings import Integer, Matrix
+from phasic_mpi.rule import Batch
 
 
-def build(n: int, islands: int) -> PhaseTypeGraph:
-    """States are lineages per island; all ``n`` start on the first, one lineage is absorbed.
+def process(
+    n: int,
+    islands: int,
+    sample: NDArray[np.float64],
+    migration: NDArray[np.float64],
+    separate: int,
+) -> Process:
+    """States are lineages per island; one lineage is absorbed, wherever it is.
 
-    On an island with k lineages coalescence happens at rate k (k - 1) / 2 * theta[0], and each
-    lineage migrates to each other island at rate theta[1].
+    On island i with k lineages coalescence happens at rate k (k - 1) / 2 times its parameter, and
+    each lineage migrates, backward in time, to island j at rate ``migration[i, j]`` times its
+    parameter. One parameter of each kind serves all islands unless ``separate`` is 1.
     """
-    states = np.concatenate([_compositions(total, islands) for total in range(n, 1, -1)])
-    numbering = _Numbering(n, islands)
+    initial = _initial(n, islands, sample)
+    rates = _migration(islands, migration)
+    pairs = [(i, j) for i in range(islands) for j in range(islands) if rates[i, j] > 0]
+    parameters = _parameters(islands, pairs) if separate else _COMMON
+    unit = np.eye(len(parameters))
+    merging = unit[:islands] if separate else unit[[0] * islands]
+    moving = unit[islands:] if separate else unit[[1] * len(pairs)]
     island = np.eye(islands, dtype=np.int32)
-    source, target, coefficient = [], [], []
 
-    def add(rate: NDArray[np.float64], step: NDArray[np.int32], parameter: int) -> None:
-        leaving = np.flatnonzero(rate > 0)
-        source.append(1 + leaving)
-        target.append(numbering.vertex(states[leaving] + step))
-        columns = np.zeros((leaving.size, 2))
-        columns[:, parameter] = rate[leaving]
-        coefficient.append(columns)
+    def transitions(states: NDArray[np.int32]) -> Iterator[Batch]:
+        lineages = states.astype(np.float64)
+        for i in range(islands):
+            k = lineages[:, i]
+            yield every(states), states - island[i], np.outer(k * (k - 1) / 2, merging[i])
+        for (i, j), parameter in zip(pairs, moving, strict=True):
+            moved = states + (island[j] - island[i])
+            yield every(states), moved, np.outer(lineages[:, i] * rates[i, j], parameter)
 
-    for i in range(islands):
-        count = states[:, i].astype(np.float64)
-        add(count * (count - 1) / 2, -island[i], 0)
-        for j in range(islands):
-            if j != i:
-                add(count, island[j] - island[i], 1)
-    blank = np.zeros((1, islands), dtype=np.int32)
-    start = np.zeros((1, islands), dtype=np.int32)
-    start[0, 0] = n
-    return PhaseTypeGraph.from_arrays(
-        n_vertices=len(states) + 2,
-        states=np.concatenate([blank, states, blank]),
-        param_source=np.concatenate(source),
-        param_target=np.concatenate(target),
-        param_coefficient=np.concatenate(coefficient),
-        start_target=numbering.vertex(start),
-        start_weight=[1.0],
+    return Process(
+        initial=initial,
+        transitions=transitions,
+        parameters=parameters,
+        state_names=tuple(f"island_{i}" for i in range(1, islands + 1)),
+        absorbing=lambda states: states.sum(axis=1) == 1,
+        rewards=(
+            Reward("branch_length", lambda states: states.sum(axis=1), "length of all branches"),
+        ),
     )
 
 
-class _Numbering:
-    """Vertices of states: 0 starts, then the states in order, then one that absorbs.
-
-    States go by their total, largest first, then by lineages on the first island, most first, and
-    so on. ``_fewer[r, k]`` counts the ways to place fewer than r lineages on k islands, which is
-    C(r + k - 1, k).
-    """
-
-    def __init__(self, n: int, islands: int) -> None:
-        self._fewer = np.zeros((n + 2, islands + 1), dtype=np.int64)
-        self._fewer[1:, 0] = 1
-        for k in range(1, islands + 1):
-            self._fewer[:, k] = np.cumsum(self._fewer[:, k - 1])
-        self._absorbing = n_vertices(n, islands) - 1
-
-    def vertex(self, states: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Vertex of each state; those with one lineage share the absorbing one."""
-        islands = states.shape[1]
-        remaining = np.cumsum(states[:, ::-1], axis=1)[:, ::-1]
-        vertex = 1 + self._fewer[-1, islands] - self._fewer[remaining[:, 0] + 1, islands]
-        for i in range(1, islands):
-            vertex += self._fewer[remaining[:, i], islands - i]
-        return np.where(remaining[:, 0] == 1, self._absorbing, vertex)
+_COMMON = (
+    Parameter("coalescence", 1.0, "rate at which each pair of lineages on one island coalesces"),
+    Parameter("migration", 0.5, "rate at which a lineage moves, times the entry of 'migration'"),
+)
 
 
-def _compositions(total: int, parts: int) -> NDArray[np.int32]:
-    """All ways to place ``total`` lineages on ``parts`` islands, most on the first one first."""
-    placed = list(combinations(range(total + parts - 1), parts - 1))
-    bars = np.array(placed, dtype=np.int32).reshape(len(placed), parts - 1)
-    left = np.full((len(bars), 1), -1, dtype=np.int32)
-    right = np.full((len(bars), 1), total + parts - 1, dtype=np.int32)
-    return np.diff(np.concatenate([left, bars, right], axis=1), axis=1)[::-1] - np.int32(1)
+def _parameters(islands: int, pairs: list[tuple[int, int]]) -> tuple[Parameter, ...]:
+    coalescence, migration = _COMMON
+    merging = [
+        Parameter(f"coalescence_{i + 1}", coalescence.example, f"the same on island {i + 1}")
+        for i in range(islands)
+    ]
+    moving = [
+        Parameter(f"migration_{i + 1}_{j + 1}", migration.example, f"from {i + 1} to {j + 1}")
+        for i, j in pairs
+    ]
+    return (*merging, *moving)
 
 
-def n_vertices(n: int, islands: int) -> int:
-    """The start, the ways to place 2 to n lineages on the islands, and one that absorbs."""
+def _initial(n: int, islands: int, sample: NDArray[np.float64]) -> NDArray[np.int32]:
+    if not sample.size:
+        return np.array([n] + [0] * (islands - 1), dtype=np.int32)
+    if sample.shape != (1, islands) or (sample < 0).any() or (sample % 1).any() or sample.sum() < 2:
+        raise ValueError(f"sample to be {islands} numbers of lineages, at least 2 in all")
+    return sample.astype(np.int32)
+
+
+def _migration(islands: int, migration: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not migration.size:
+        return 1.0 - np.eye(islands)
+    if migration.shape != (islands, islands) or (migration < 0).any():
+        raise ValueError(f"migration to be a matrix of {islands} x {islands} rates of at least 0")
+    rates = migration.copy()
+    np.fill_diagonal(rates, 0.0)
+    return rates
+
+
+def n_vertices(n: int, islands: int, sample: NDArray[np.float64], **_: object) -> int:
+    """The start and the ways to place 1 to n lineages on the islands; at most, if few migrate."""
+    n = int(sample.sum()) if sample.size else n
     # Beyond 20 of both there are more than 1e11, and numbers too large to write down.
-    return comb(n + islands, min(n, islands, 20)) - islands + 1
+    return comb(n + islands, min(n, islands, 20))
 
 
 MODEL = Model(
     name="structured-coalescent",
     summary="Coalescent on islands with migration: time to the most recent common ancestor",
     settings=(
-        Setting("n", 10, 2, "sample size; all lineages start on the first island"),
-        Setting("islands", 3, 1, "number of islands"),
+        Integer("n", 10, 2, "sample size, all on the first island; not read if 'sample' is given"),
+        Integer("islands", 3, 1, "number of islands"),
+        Matrix("sample", "", "lineages sampled on each island, such as 5,5,0"),
+        Matrix("migration", "", "relative rates from each island (row) to each; all 1 by default"),
+        Integer("separate", 0, 0, "1: a parameter for each island and pair of islands", 1),
     ),
-    parameters=("coalescence", "migration"),
-    theta=(1.0, 0.5),
+    process=process,
     source="Notohara (1990), The coalescent and the genealogical process in geographically "
     "structured population, Journal of Mathematical Biology 29",
     n_vertices=n_vertices,
-    build=build,
 )

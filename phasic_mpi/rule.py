@@ -80,7 +80,7 @@ class RuleReader:
             row, target, coefficient = row[possible], target[possible], coefficient[possible]
         return Transitions(
             row=row.astype(np.int32, copy=False),
-            target=_narrowed(target, states, row),
+            target=self._narrowed(states, row, target),
             coefficient=np.ascontiguousarray(coefficient),
             is_constant=np.ndim(batch[2]) == 1,
         )
@@ -97,7 +97,8 @@ class RuleReader:
                 f"coefficient: expected {self.n_parameters} columns, one per parameter, got "
                 f"{array.shape[1]}"
             )
-        return array.astype(np.float64, copy=False).reshape(n_rows, -1)
+        columns = array[:, np.newaxis] if array.ndim == 1 else array
+        return columns.astype(np.float64, copy=False)
 
     def _require_legal(
         self,
@@ -111,11 +112,27 @@ class RuleReader:
             return
         legal = ((coefficient >= 0) & (coefficient < np.inf)).all(axis=1)
         edge = int(np.argmin(legal))
-        source = describe_state(states[row[edge]], self.state_names)
         _refuse(
             f"expected finite rates of at least 0, got {coefficient[edge].tolist()} from state "
-            f"{source} to {describe_state(target[edge], self.state_names)}"
+            f"{self._described(states[row[edge]])} to {self._described(target[edge])}"
         )
+
+    def _narrowed(
+        self, states: NDArray[np.int32], row: NDArray[Any], target: NDArray[Any]
+    ) -> NDArray[np.int32]:
+        """The targets in 32 bits, contiguous; refuses those that do not fit."""
+        if target.dtype.itemsize >= 4 and target.dtype != np.int32 and target.size:
+            fits = ((target >= _SMALLEST) & (target <= _LARGEST)).all(axis=1)
+            if not fits.all():
+                edge = int(np.argmin(fits))
+                _refuse(
+                    f"target: expected integers of 32 bits, got {target[edge].tolist()} from state "
+                    f"{self._described(states[row[edge]])}"
+                )
+        return np.ascontiguousarray(target, dtype=np.int32)
+
+    def _described(self, state: NDArray[Any]) -> str:
+        return describe_state(state, self.state_names)
 
 
 def by_state(rule: ScalarRule) -> Rule:
@@ -189,21 +206,6 @@ def _targets(given: Any, n_rows: int, states: NDArray[np.int32]) -> NDArray[Any]
             f"given, such as {states[0].tolist()}; got an array of shape {target.shape}"
         )
     return target
-
-
-def _narrowed(
-    target: NDArray[Any], states: NDArray[np.int32], row: NDArray[Any]
-) -> NDArray[np.int32]:
-    """The states in 32 bits, contiguous; refuses those that do not fit."""
-    if target.dtype.itemsize >= 4 and target.dtype != np.int32 and target.size:
-        fits = ((target >= _SMALLEST) & (target <= _LARGEST)).all(axis=1)
-        if not fits.all():
-            edge = int(np.argmin(fits))
-            _refuse(
-                f"target: expected integers of 32 bits, got {target[edge].tolist()} from state "
-                f"{states[row[edge]].tolist()}"
-            )
-    return np.ascontiguousarray(target, dtype=np.int32)
 
 
 def _refuse(problem: str) -> NoReturn:

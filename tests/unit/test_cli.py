@@ -59,14 +59,57 @@ def test_a_model_becomes_a_graph_file(tmp_path: Path) -> None:
     assert load_graph(path).equals(GRAPH)
 
 
-def test_models_are_listed_with_settings_and_parameters(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("model", "--list") == 0
     printed = capsys.readouterr().out
-    for model in MODELS.values():
-        assert model.name in printed
-        assert all(name in printed for name in model.parameters)
+    assert all(model.name in printed for model in MODELS.values())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_help_on_a_model_shows_settings_parameters_rewards_states_and_source(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("model", name, "--help") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    model, process = MODELS[name], MODELS[name].choose({})
+    for setting in model.settings:
+        assert f"--set {setting.name}=" in printed
+    for named in (*process.parameters, *process.rewards):
+        assert named.name in printed
+    assert all(state_name in printed for state_name in process.state_names)
+    assert model.source.split()[0] in printed
+
+
+def test_help_on_a_model_follows_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ("--set", "islands=2", "--set", "separate=1")
+    assert run("model", "structured-coalescent", *settings, "--help") == 0
+    assert "migration_2_1" in capsys.readouterr().out
+
+
+def test_help_without_a_model_is_that_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("model", "--help")
+    assert ended.value.code == 0
+    assert "--max-vertices" in capsys.readouterr().out
+
+
+def test_a_model_beyond_a_limit_is_not_written(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--set", "n=9", "--max-vertices", "100", "-o", tmp_path / "graph.h5")
+    assert run("model", "structured-coalescent", *arguments) == 1
+    printed = capfd.readouterr().err
+    assert "There are too many states" in printed
+    assert "expected at most 100 vertices" in printed
+    assert not (tmp_path / "graph.h5").exists()
+
+
+def test_the_name_of_the_graph_file_is_checked_before_the_graph_is_built(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--set", "capacity=40000", "-o", tmp_path / "graph.txt")
+    assert run("model", "tandem-queue", *arguments) == 1
+    assert "expected a name that ends in .json or in .h5" in capfd.readouterr().err
 
 
 def test_a_model_needs_a_file_to_go_to(capfd: pytest.CaptureFixture[str]) -> None:

@@ -358,7 +358,7 @@ def test_results_do_not_depend_on_the_memory_that_is_given(
             "for moment_2 [time^2], although every weight is legal",
         ),
         (["--theta", "1,1", "--rewards", "{}/words.txt"], "could not convert string 'one'"),
-        (["--theta", "1,1", "--rewards", "{}/two.txt"], "expected shape (20,), got (2,)"),
+        (["--theta", "1,1", "--rewards", "{}/two.txt"], "expected shape (21,), got (2,)"),
         (["--theta", "1,1", "--covariance"], "expected several rewards"),
         (["--theta", "1,1", "--memory", "1"], "expected one theta to take at most 1 bytes"),
         (["--theta", "1,1", "--format", "hdf5"], "-o FILE with json, csv or hdf5"),

@@ -2,10 +2,12 @@
 
 from itertools import product
 from math import comb
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
 
+from phasic_mpi import models
 from phasic_mpi.errors import ConfigError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models import MODELS, build_model
@@ -14,9 +16,12 @@ Rates = dict[tuple[object, object], tuple[float, ...]]
 
 
 def rates_by_state(graph: PhaseTypeGraph) -> Rates:
-    """Coefficients of each edge, by the states it joins; the last vertex goes by the name 'end'."""
-    names: list[object] = [tuple(state) for state in graph.states.tolist()]
-    names[-1] = "end"
+    """Coefficients of each edge, by the states it joins; absorbing ones go by the name 'end'."""
+    left = set(graph.param_source.tolist())
+    names: list[object] = [
+        tuple(state) if vertex in left else "end"
+        for vertex, state in enumerate(graph.states.tolist())
+    ]
     rates: Rates = {}
     for source, target, row in zip(
         graph.param_source, graph.param_target, graph.param_coefficient.tolist(), strict=True
@@ -48,12 +53,12 @@ def test_kingman_rates_of_a_large_sample_do_not_overflow() -> None:
 @pytest.mark.parametrize(("n", "islands"), [(2, 1), (9, 1), (2, 2), (6, 3), (5, 5), (2, 45)])
 def test_structured_coalescent_has_the_states_that_the_formula_counts(n: int, islands: int) -> None:
     graph = build_model("structured-coalescent", n=n, islands=islands)
-    n_states = sum(comb(total + islands - 1, islands - 1) for total in range(2, n + 1))
-    assert graph.n_vertices == n_states + 2
-    assert len(np.unique(graph.states[1:-1], axis=0)) == n_states
-    totals = graph.states[1:-1].sum(axis=1)
+    n_states = sum(comb(total + islands - 1, islands - 1) for total in range(1, n + 1))
+    assert graph.n_vertices == n_states + 1
+    assert len(np.unique(graph.states[1:], axis=0)) == n_states
+    totals = graph.states[1:].sum(axis=1)
     assert totals.max() == n
-    assert totals.min() == 2
+    assert totals.min() == 1
 
 
 @pytest.mark.parametrize(("n", "islands"), [(2, 1), (9, 1), (7, 3), (4, 6)])
@@ -62,6 +67,7 @@ def test_structured_coalescent_exit_rates_follow_from_the_state(n: int, islands:
     graph = build_model("structured-coalescent", n=n, islands=islands)
     k = graph.states.astype(float)
     expected = (k * (k - 1) / 2 * coalescence + k * (islands - 1) * migration).sum(axis=1)
+    expected[k.sum(axis=1) == 1] = 0
     np.testing.assert_allclose(exit_rates(graph, [coalescence, migration]), expected, rtol=1e-14)
 
 
@@ -106,13 +112,26 @@ def test_tandem_queue_equals_its_plain_construction(capacity: int) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_states_its_size_and_has_as_many_parameters_as_names(name: str) -> None:
+def test_a_model_states_its_size_and_names_what_it_has(name: str) -> None:
     model = MODELS[name]
     settings = {setting.name: setting.default for setting in model.settings}
-    graph = model.graph({})
-    assert graph.n_vertices == model.n_vertices(**settings)
-    assert graph.n_parameters == len(model.parameters) == len(model.theta)
+    process, graph = model.choose({}), model.graph({})
+    if model.n_vertices is not None:
+        read = {setting.name: setting.read(setting.default) for setting in model.settings}
+        assert graph.n_vertices == model.n_vertices(**read)
+    assert graph.parameter_names == tuple(parameter.name for parameter in process.parameters)
+    assert graph.reward_names == tuple(reward.name for reward in process.rewards)
+    assert graph.state_names == process.state_names
+    assert len(process.theta()) == graph.n_parameters
     assert graph.equals(model.graph({key: str(value) for key, value in settings.items()}))
+
+
+def test_models_are_those_of_the_modules_of_the_package() -> None:
+    modules = {module.name for module in iter_modules(models.__path__)}
+    assert {model.name.replace("-", "_") for model in MODELS.values()} == modules - {
+        "model",
+        "settings",
+    }
 
 
 @pytest.mark.parametrize(
@@ -130,12 +149,14 @@ def test_integers_of_numpy_are_settings() -> None:
 
 
 def test_an_unknown_model_is_refused_with_the_names_of_all() -> None:
-    with pytest.raises(ConfigError, match="one of kingman, structured-coalescent, tandem-queue"):
+    with pytest.raises(ConfigError, match=r"expected one of .*kingman.*, got 'kingsman'"):
         build_model("kingsman")
 
 
 def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="settings among n, islands, got m"):
+    with pytest.raises(
+        ConfigError, match="settings among n, islands, sample, migration, separate, got m"
+    ):
         build_model("structured-coalescent", m=3)
 
 

@@ -1,0 +1,283 @@
+"""Graphs built from rules, against explorations by plain dictionaries."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from phasic_mpi import _core, build_graph
+from phasic_mpi.errors import ConfigError, GraphError
+from phasic_mpi.graph import PhaseTypeGraph
+
+State = tuple[int, ...]
+Moves = Callable[[State], list[tuple[State, list[float]]]]
+
+
+def explore(initial: State, moves: Moves) -> dict[State, dict[State, list[float]]]:
+    """Breadth first, one state at a time: rates by source and target."""
+    rates: dict[State, dict[State, list[float]]] = {}
+    waiting = [initial]
+    while waiting:
+        state = waiting.pop(0)
+        if state in rates:
+            continue
+        found: dict[State, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for target, rate in moves(state):
+            found[target] = [a + b for a, b in zip(found[target], rate, strict=True)]
+        rates[state] = dict(found)
+        waiting += found
+    return rates
+
+
+def rates_of(graph: PhaseTypeGraph) -> dict[State, dict[State, list[float]]]:
+    states = [tuple(state) for state in graph.states.tolist()]
+    rates: dict[State, dict[State, list[float]]] = {state: {} for state in states[1:]}
+    for source, target, row in zip(
+        graph.param_source, graph.param_target, graph.param_coefficient.tolist(), strict=True
+    ):
+        assert states[target] not in rates[states[source]], "a parallel edge"
+        rates[states[source]][states[target]] = row
+    return rates
+
+
+def walk(state: State) -> list[tuple[State, list[float]]]:
+    """On a torus of 7 x 5 with a drop from one column, by two ways of which one is parallel."""
+    x, y = state
+    if y < 0:
+        return []
+    moves = [(((x + 1) % 7, y), [1.0, 0.0]), ((x, (y + 1) % 5), [0.0, 2.0])]
+    if x == 3:
+        moves += [((x, -1), [0.5, 0.0]), ((x, -1), [0.25, 1.0])]
+    return moves
+
+
+def walk_many(states: NDArray[np.int32]) -> Iterator[tuple[Any, Any, Any]]:
+    x, y = states.T
+    rows, inside, drops = np.arange(len(states)), y >= 0, (x == 3) & (y >= 0)
+    yield rows, np.stack([x, (y + 1) % 5], axis=1), np.outer(inside, [0.0, 2.0])
+    yield rows, np.stack([(x + 1) % 7, y], axis=1), np.outer(inside, [1.0, 0.0])
+    for rate in ([0.5, 0.0], [0.25, 1.0]):
+        yield rows, np.stack([x, np.full_like(y, -1)], axis=1), np.outer(drops, rate)
+
+
+def test_a_rule_for_many_states_gives_the_graph_of_a_plain_exploration() -> None:
+    graph = build_graph([0, 0], walk_many, parameters=("a", "b"), state_names=("x", "y"))
+    assert rates_of(graph) == explore((0, 0), walk)
+    assert graph.parameter_names == ("a", "b")
+    assert graph.state_names == ("x", "y")
+    assert graph.states[graph.start_target].tolist() == [[0, 0]]
+    assert graph.start_weight.tolist() == [1.0]
+
+
+def test_a_rule_for_one_state_gives_the_same_graph() -> None:
+    graph = build_graph([0, 0], walk, parameters=("a", "b"), per_state=True)
+    assert rates_of(graph) == explore((0, 0), walk)
+
+
+def test_states_are_numbered_breadth_first_and_edges_sorted() -> None:
+    graph = build_graph([0, 0], walk_many, parameters=2)
+    distance = np.full(graph.n_vertices, -1)
+    distance[1] = 0
+    for source, target in zip(graph.param_source, graph.param_target, strict=True):
+        if distance[target] < 0:
+            distance[target] = distance[source] + 1
+    assert (np.diff(distance[1:]) >= 0).all()
+    key = graph.param_source.astype(np.int64) * graph.n_vertices + graph.param_target
+    assert (np.diff(key) > 0).all()
+
+
+def test_the_same_rule_gives_the_same_graph_twice() -> None:
+    first, second = (build_graph([0, 0], walk_many, parameters=2) for _ in range(2))
+    assert first.equals(second)
+
+
+def grid(states: NDArray[np.int32]) -> Iterator[tuple[Any, Any, Any]]:
+    rows, unit = np.arange(len(states)), np.eye(3, dtype=np.int32)
+    for axis in range(3):
+        yield rows, states - unit[axis], states[:, axis].astype(float)
+
+
+def test_a_layer_of_more_states_than_a_step_is_explored_whole() -> None:
+    graph = build_graph([80, 80, 80], grid)
+    assert graph.n_vertices == 81**3 + 1
+    assert graph.n_edges == 3 * 80 * 81**2
+    place = graph.states[graph.edge_source] - graph.states[graph.edge_target]
+    assert (place.sum(axis=1) == 1).all()
+    assert (place.max(axis=1) == 1).all()
+    assert (graph.edge_weight == graph.states[graph.edge_source][place == 1]).all()
+
+
+def test_absorbing_states_are_not_left_and_the_rule_is_not_asked_about_them() -> None:
+    seen = []
+
+    def birth(states: NDArray[np.int32]) -> tuple[Any, Any, Any]:
+        seen.extend(states[:, 0].tolist())
+        return np.arange(len(states)), states + 1, np.ones((len(states), 1))
+
+    graph = build_graph([0], birth, parameters=1, absorbing=lambda states: states[:, 0] == 5)
+    assert seen == [0, 1, 2, 3, 4]
+    assert graph.states[:, 0].tolist() == [0, 0, 1, 2, 3, 4, 5]
+    assert graph.param_source.tolist() == [1, 2, 3, 4, 5]
+
+
+def death(states: NDArray[np.int32]) -> tuple[Any, Any, Any]:
+    return np.arange(len(states)), states - 1, states.astype(float)
+
+
+def test_rewards_are_functions_of_states_and_0_at_the_start() -> None:
+    rewards = {"size": lambda states: states[:, 0], "is_odd": lambda states: states[:, 0] % 2 == 1}
+    graph = build_graph([3], death, parameters=1, rewards=rewards)
+    assert graph.reward("size").tolist() == [0, 3, 2, 1, 0]
+    assert graph.reward("is_odd").tolist() == [0, 1, 0, 1, 0]
+
+
+def test_several_initial_states_have_probabilities_or_coefficients() -> None:
+    graph = build_graph([[3], [1]], death, parameters=1, initial_probabilities=[0.25, 0.75])
+    assert graph.states[graph.start_target, 0].tolist() == [3, 1]
+    assert graph.start_weight.tolist() == [0.25, 0.75]
+    graph = build_graph([[3], [1]], death, parameters=1, initial_probabilities=[[0.5], [0.0]])
+    assert graph.start_param_coefficient.tolist() == [[0.5], [0.0]]
+    assert graph.start_target.size == 0
+
+
+def test_constant_rates_and_coefficients_may_stand_in_one_graph() -> None:
+    def transitions(states: NDArray[np.int32]) -> Iterator[tuple[Any, Any, Any]]:
+        rows = np.arange(len(states))
+        yield rows, states - 1, states.astype(float)
+        yield rows, [0], 0.5 * (states[:, 0] > 1)
+
+    graph = build_graph([3], transitions, parameters=("rate",))
+    assert graph.edge_source.tolist() == [1, 2]
+    assert graph.states[graph.edge_target, 0].tolist() == [0, 0]
+    assert graph.edge_weight.tolist() == [0.5, 0.5]
+    assert graph.param_coefficient[:, 0].tolist() == [3, 2, 1]
+
+
+def test_progress_counts_states_explored_and_found() -> None:
+    calls: list[tuple[int, int]] = []
+    build_graph([3], death, parameters=1, progress=lambda *counts: calls.append(counts))
+    assert calls == [(1, 2), (2, 3), (3, 4), (4, 4)]
+
+
+def runs_away(states: NDArray[np.int32]) -> Iterator[tuple[Any, Any, Any]]:
+    rows, rates = np.arange(len(states)), np.ones((len(states), 1))
+    yield rows, states + np.array([0, 1], dtype=np.int32), rates
+    yield rows, states - np.array([1, 0], dtype=np.int32), states[:, :1] > 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "problem"),
+    [
+        ({"max_vertices": 1000}, "expected at most 1000 vertices, got 10"),
+        ({"memory": 1 << 20}, "expected at most 1048576 bytes, got 1"),
+    ],
+)
+def test_states_that_run_away_are_shown(limit: dict[str, int], problem: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        build_graph([9, 1], runs_away, parameters=1, state_names=("left", "right"), **limit)
+    assert problem in caught.value.problem
+    assert "right 1 -> " in caught.value.problem
+    assert "the last ones found are (left=" in caught.value.problem
+    assert "max_vertices or memory" in caught.value.resolution
+
+
+def test_a_graph_without_absorption_is_refused_with_a_state() -> None:
+    def ring(states: NDArray[np.int32]) -> tuple[Any, Any, Any]:
+        return np.arange(len(states)), (states + 1) % 3, np.ones(len(states))
+
+    with pytest.raises(GraphError, match=r"absorption .* vertex 1 \(place=0\)"):
+        build_graph([0], ring, state_names=("place",))
+
+
+def test_a_parameter_that_no_rate_depends_on_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    build_graph([2], lambda states: (np.arange(len(states)), states - 1, states[:, 0]),
+                parameters=("rate",))  # fmt: skip
+    assert caplog.messages == ["No rate depends on rate"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "problem"),
+    [
+        ({"initial": [1.5]}, ConfigError, "expected a state of at least one integer"),
+        ({"initial": []}, ConfigError, "expected a state of at least one integer"),
+        ({"initial": [[1], [2]]}, ConfigError, "expected one for each of 2 initial states"),
+        ({"max_vertices": 0}, ConfigError, "max_vertices: expected a positive number, got 0"),
+        ({"memory": -1}, ConfigError, "memory: expected a positive number, got -1"),
+        ({"absorbing": lambda s: s}, GraphError, "expected 1 booleans, got an array of int32"),
+        ({"absorbing": lambda s: s[:, 0]}, GraphError, "got an array of int32 of shape (1,)"),
+        ({"rewards": {"a": lambda _: 1.0}}, GraphError, "expected 4 numbers, got an array of"),
+        ({"rewards": {"a": lambda s: s[:, 0] / 0}}, GraphError, "finite numbers"),
+        ({"rewards": {"a b": lambda s: s[:, 0]}}, GraphError, "expected a letter or _"),
+        ({"state_names": ("x", "y")}, GraphError, "expected 1 names or none, got 2"),
+        ({"initial_probabilities": [2.0]}, GraphError, "sum of at most 1"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_arguments_that_cannot_be_followed_are_refused(
+    arguments: dict[str, Any], error: type[Exception], problem: str
+) -> None:
+    with pytest.raises(error) as caught:
+        build_graph(**({"initial": [3], "transitions": death, "parameters": 1} | arguments))
+    assert problem in str(caught.value)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_table_numbers_states_like_a_dictionary(data: st.DataObject) -> None:
+    length = data.draw(st.integers(1, 5))
+    # Few distinct values, of one, two and four bytes: states repeat and the packing widens.
+    value = st.sampled_from([0, 1, -1, 127, -128, 128, 40_000, -40_000, 2**31 - 1, -(2**31)])
+    batch = st.lists(st.tuples(*[value] * length), max_size=40)
+    table, numbers = _core.StateTable(length), {}
+    for states in data.draw(st.lists(batch, max_size=6)):
+        given_states = np.array(states, dtype=np.int32).reshape(-1, length)
+        expected = [numbers.setdefault(state, len(numbers)) for state in states]
+        assert table.insert(given_states).tolist() == expected
+    assert table.size == len(numbers)
+    assert table.read(0, table.size).tolist() == [list(state) for state in numbers]
+
+
+def test_the_table_grows_over_many_pages_and_keeps_its_numbers() -> None:
+    states = np.random.default_rng(1).integers(-100, 100, (50_000, 4)).astype(np.int32)
+    states[30_000:, 0] *= 300
+    table = _core.StateTable(4)
+    numbers = table.insert(states)
+    unique, first = np.unique(states, axis=0, return_index=True)
+    assert table.size == len(unique)
+    assert (table.read(0, table.size)[numbers] == states).all()
+    assert (table.read(0, table.size) == states[np.sort(first)]).all()
+    assert (table.insert(states) == numbers).all()
+    # 24 bytes of slots at most, two bytes an integer, and one page that is not full.
+    assert table.nbytes <= table.size * (24 + 8) + 4096 * 8
+
+
+def test_edges_of_a_chunk_are_sorted_and_parallel_ones_added_up_in_their_order() -> None:
+    edges = _core.EdgeRows(2)
+    row, target = np.array([1, 0, 1, 1], dtype=np.int32), np.array([7, 9, 3, 7], dtype=np.int32)
+    edges.add(row, target, np.array([[1e16, 1], [2, 2], [3, 3], [1.0, 4]]))
+    edges.add(row[:1], target[:1], np.array([[-1e16, 0.0]]))
+    edges.close(10, 2)
+    source, target, coefficient = edges.take()
+    assert source.tolist() == [10, 11, 11]
+    assert target.tolist() == [9, 3, 7]
+    assert coefficient.tolist() == [[2, 2], [3, 3], [1e16 + 1.0 - 1e16, 5]]
+
+
+def test_the_core_checks_what_python_gives_it() -> None:
+    table, edges = _core.StateTable(2), _core.EdgeRows(1)
+    with pytest.raises(ValueError, match="at least one integer"):
+        _core.StateTable(0)
+    with pytest.raises(ValueError, match="rows of 2 columns"):
+        table.insert(np.zeros((3, 3), dtype=np.int32))
+    with pytest.raises(ValueError, match="out of range"):
+        table.read(0, 1)
+    with pytest.raises(ValueError, match="a target and coefficients for every edge"):
+        edges.add(np.zeros(2, np.int32), np.zeros(1, np.int32), np.zeros((2, 1)))
+    edges.add(np.array([3], np.int32), np.array([0], np.int32), np.ones((1, 1)))
+    with pytest.raises(ValueError, match="row out of range"):
+        edges.close(0, 3)

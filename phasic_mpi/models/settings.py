@@ -77,6 +77,31 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """One of a few words, such as the kind of an event."""
+
+    name: str
+    default: str
+    options: tuple[str, ...]
+    meaning: str
+
+    @property
+    def expected(self) -> str:
+        """What may be given, for messages."""
+        return f"one of {', '.join(self.options)}"
+
+    def read(self, given: object) -> str:
+        """The word.
+
+        Raises:
+            ValueError: It is none of the options.
+        """
+        if given not in self.options:
+            raise ValueError(self.expected)
+        return str(given)
+
+
+@dataclass(frozen=True)
 class Matrix:
     """A matrix of finite numbers: rows separated by semicolons, numbers by commas; or an array.
 
@@ -113,4 +138,4 @@ class Matrix:
         return matrix
 
 
-Setting = Integer | Number | Matrix
+Setting = Integer | Number | Choice | Matrix

@@ -1,0 +1,78 @@
+"""Slow, plain constructions of bundled models, one state at a time, to compare them with."""
+
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+
+import numpy as np
+
+from phasic_mpi.evaluate import moments
+from phasic_mpi.graph import PhaseTypeGraph
+from tests.recording import record_alone
+
+State = tuple[int, ...]
+Edges = dict[tuple[State, State], tuple[float, ...]]
+Rule = Callable[[State], Iterable[tuple[State, tuple[float, ...]]]]
+
+
+def plain_edges(initial: Iterable[State], rule: Rule) -> Edges:
+    """Coefficients of all edges between the states that the rule reaches."""
+    edges: Edges = {}
+    seen = set(initial)
+    waiting = list(seen)
+    while waiting:
+        source = waiting.pop()
+        for target, coefficient in rule(source):
+            if not any(coefficient):
+                continue
+            before = edges.get((source, target), (0.0,) * len(coefficient))
+            edges[source, target] = tuple(a + b for a, b in zip(before, coefficient, strict=True))
+            if target not in seen:
+                seen.add(target)
+                waiting.append(target)
+    return edges
+
+
+def edges_of(graph: PhaseTypeGraph) -> Edges:
+    """Coefficients of the edges of a graph, by the states they join; constants have one."""
+    states = [tuple(state) for state in graph.states.tolist()]
+    edges: Edges = {}
+    for sources, targets, coefficients in (
+        (graph.edge_source, graph.edge_target, graph.edge_weight[:, np.newaxis]),
+        (graph.param_source, graph.param_target, graph.param_coefficient),
+    ):
+        for source, target, row in zip(sources, targets, coefficients.tolist(), strict=True):
+            assert (states[source], states[target]) not in edges
+            edges[states[source], states[target]] = tuple(row)
+    return edges
+
+
+def assert_same_edges(graph: PhaseTypeGraph, expected: Edges) -> None:
+    """The same states are joined, by the same coefficients up to rounding."""
+    actual = edges_of(graph)
+    assert actual.keys() == expected.keys()
+    for edge, coefficient in expected.items():
+        np.testing.assert_allclose(actual[edge], coefficient, rtol=1e-15)
+
+
+def mean(graph: PhaseTypeGraph, theta: list[float], reward: str | None = None) -> float:
+    """Expected time to absorption, or expected reward of this name until then, replayed."""
+    rewards = None if reward is None else graph.reward(reward)
+    ((value,),) = moments(record_alone(graph), theta, 1, rewards)
+    return float(value)
+
+
+def passages(up: list[Fraction], down: list[Fraction], reward: list[int]) -> list[Fraction]:
+    """Expected reward of a birth-death chain on the way from each state to the next.
+
+    ``h_n = (r_n + down_n h_(n-1)) / up_n``: Karlin and McGregor (1957), The classification of birth
+    and death processes, Transactions of the American Mathematical Society 86.
+
+    Args:
+        up: Rate from each state to the next, from state 0 on.
+        down: Rate from each to the one before; the first is 0.
+        reward: Reward per unit of time in each.
+    """
+    out: list[Fraction] = []
+    for birth, death, rate in zip(up, down, reward, strict=True):
+        out.append((rate + death * (out[-1] if out else 0)) / birth)
+    return out

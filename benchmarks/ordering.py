@@ -17,6 +17,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ def grid(*sizes: int) -> NDArray[np.int64]:
     return np.stack([axis.ravel() for axis in np.indices(sizes)], axis=1)
 
 
-def model(name: str, **settings: int) -> Blocks:
+def model(name: str, **settings: Any) -> Blocks:
     """All blocks of a bundled model, once for each place where they occur."""
     condensation = condense(build_model(name, **settings))
     return [condensation.distinct[index] for index in condensation.block_pattern if index >= 0]
@@ -61,21 +62,6 @@ def model(name: str, **settings: int) -> Blocks:
 def largest(blocks: Blocks) -> Blocks:
     """The block with the most vertices."""
     return [max(blocks, key=lambda block: block.n_vertices)]
-
-
-def sis_two_types(size: int) -> Blocks:
-    """Infected of two types, up to ``size`` of each, without the state where all are healthy."""
-    return [lattice(grid(size + 1, size + 1)[1:], [(1, 0), (-1, 0), (0, 1), (0, -1)])]
-
-
-def sirs_two_groups(size: int) -> Blocks:
-    """Susceptible and infected of two groups of ``size``; immunity wanes; someone is infected."""
-    state = grid(*[size + 1] * 4)
-    possible = (state[:, :2].sum(1) <= size) & (state[:, 2:].sum(1) <= size)
-    infected = state[:, 1] + state[:, 3] > 0
-    moves = [(-1, 1), (0, -1), (1, 0)]
-    first, second = [(*move, 0, 0) for move in moves], [(0, 0, *move) for move in moves]
-    return [lattice(state[possible & infected], first + second)]
 
 
 def random_sccs(n_blocks: int, size: int, seed: int = 1) -> Blocks:
@@ -100,8 +86,8 @@ CASES: dict[str, Callable[[], Blocks]] = {
     "tandem_45": lambda: model("tandem-queue", capacity=45),
     "tandem_141": lambda: model("tandem-queue", capacity=141),
     "tandem_447": lambda: model("tandem-queue", capacity=447),
-    "sis2_141": lambda: sis_two_types(141),
-    "sirs2_15": lambda: sirs_two_groups(15),
+    "sis2_141": lambda: model("sis", sizes=[141, 141]),
+    "sirs2_15": lambda: model("sir", sizes=[15, 15], waning=1),
     "random_50x40": lambda: random_sccs(50, 40),
     "chain_1000000": lambda: [lattice(grid(1_000_000), [(1,), (-1,)])],
 }

@@ -41,33 +41,6 @@ TIMEOUT_SECONDS = 300
 Case = tuple[Callable[[], PhaseTypeGraph], list[float]]
 
 
-def epidemic(size: int) -> PhaseTypeGraph:
-    """SIR: susceptible and infected among ``size``; nobody returns, so the graph has no cycles."""
-    s, i = (axis.ravel() for axis in np.indices((size + 1, size + 1)))
-    possible = s + i <= size
-    s, i = s[possible], i[possible]
-    number = np.full((size + 2, size + 2), -1)
-    number[s, i] = np.arange(1, s.size + 1)
-    infection, recovery = (s > 0) & (i > 0), i > 0
-    source = np.concatenate([number[s, i][infection], number[s, i][recovery]])
-    target = np.concatenate(
-        [number[s[infection] - 1, i[infection] + 1], number[s[recovery], i[recovery] - 1]]
-    )
-    coefficient = np.zeros((source.size, 2))
-    n_infection = int(infection.sum())
-    coefficient[:n_infection, 0] = (s * i / size)[infection]
-    coefficient[n_infection:, 1] = i[recovery]
-    return PhaseTypeGraph.from_arrays(
-        n_vertices=s.size + 1,
-        states=np.column_stack([np.append(0, s), np.append(0, i)]),
-        param_source=source,
-        param_target=target,
-        param_coefficient=coefficient,
-        start_target=[number[size - 1, 1]],
-        start_weight=[1.0],
-    )
-
-
 def coalescent(n: int, islands: int) -> Case:
     return lambda: build_model("structured-coalescent", n=n, islands=islands), [1.0, 0.5]
 
@@ -81,8 +54,8 @@ CYCLIC: dict[str, Case] = {
     "chain_50x40": (lambda: chain_of_sccs(50, 40, 1), [1.0]),
 }
 ACYCLIC: dict[str, Case] = {
-    "sir_62": (lambda: epidemic(62), [2.0, 1.0]),
-    "sir_110": (lambda: epidemic(110), [2.0, 1.0]),
+    "sir_62": (lambda: build_model("sir", sizes=62), [2.0, 1.0]),
+    "sir_110": (lambda: build_model("sir", sizes=110), [2.0, 1.0]),
 }
 CASES = CYCLIC | ACYCLIC
 

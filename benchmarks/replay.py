@@ -54,37 +54,9 @@ def chain(n_blocks: int) -> Case:
 
 
 def epidemic(size: int) -> Case:
-    """SIS among two types of ``size`` each; infections of type 0 and 1, recoveries."""
-
-    def build() -> PhaseTypeGraph:
-        a, b = (axis.ravel()[1:] for axis in np.indices((size + 1, size + 1)))
-        number = np.arange((size + 1) ** 2).reshape(size + 1, size + 1)
-        number[0, 0] = number.size  # absorbing
-        parts = []
-        for parameter, da, db, rate in (
-            (0, 1, 0, (a + b) * (size - a) / (2 * size)),
-            (1, 0, 1, (a + b) * (size - b) / (2 * size)),
-            (2, -1, 0, a),
-            (2, 0, -1, b),
-        ):
-            possible = rate > 0
-            coefficient = np.zeros((possible.sum(), 3))
-            coefficient[:, parameter] = rate[possible]
-            source, target = number[a, b][possible], number[(a + da)[possible], (b + db)[possible]]
-            parts.append((source, target, coefficient))
-        source, target, coefficient = (
-            np.concatenate(column) for column in zip(*parts, strict=True)
-        )
-        return PhaseTypeGraph.from_arrays(
-            n_vertices=number.size + 1,
-            param_source=source,
-            param_target=target,
-            param_coefficient=coefficient,
-            start_target=[number[1, 1]],
-            start_weight=[1.0],
-        )
-
-    return build, [1.2, 1.1, 1.0]
+    """SIS among two types of ``size`` each, the first infected a little more."""
+    settings = {"sizes": [size, size], "infected": [1, 1], "contact": "1.2,1.2;1.1,1.1"}
+    return lambda: build_model("sis", **settings), [1.0, 1.0]
 
 
 CASES: dict[int, dict[str, Case]] = {

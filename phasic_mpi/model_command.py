@@ -65,6 +65,8 @@ def _description(model: Model, values: dict[str, object]) -> list[Table]:
         settings.add(f"--set {setting.name}=", str(default), setting.meaning)
     settings.note = f"Source: {model.source}"
     parameters = Table("Parameters", "theta", "for example", "meaning")
+    if not process.parameters:
+        parameters.add("none", "", "all rates are constant")
     for parameter in process.parameters:
         parameters.add(parameter.name, f"{parameter.example:g}", parameter.meaning)
     tables = [settings, parameters]

@@ -11,6 +11,7 @@ from phasic_mpi import models
 from phasic_mpi.errors import ConfigError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models import MODELS, build_model
+from phasic_mpi.models.settings import Choice
 
 Rates = dict[tuple[object, object], tuple[float, ...]]
 
@@ -92,25 +93,6 @@ def test_structured_coalescent_equals_its_plain_construction() -> None:
     assert graph.states[graph.start_target].tolist() == [[n, 0, 0]]
 
 
-@pytest.mark.parametrize("capacity", [1, 2, 5])
-def test_tandem_queue_equals_its_plain_construction(capacity: int) -> None:
-    expected: Rates = {}
-    for first, second in product(range(capacity + 1), repeat=2):
-        here = (first, second)
-        moves = [((first + 1, second), (1.0, 0.0, 0.0))]
-        if first:
-            moves.append(((first - 1, second + 1), (0.0, 1.0, 0.0)))
-        if second:
-            moves.append(((first, second - 1), (0.0, 0.0, 1.0)))
-        for there, rate in moves:
-            target = "end" if max(there) > capacity else there
-            before = expected.get((here, target), (0.0, 0.0, 0.0))
-            expected[here, target] = tuple(a + b for a, b in zip(before, rate, strict=True))
-    graph = build_model("tandem-queue", capacity=capacity)
-    assert rates_by_state(graph) == expected
-    assert graph.states[graph.start_target].tolist() == [[0, 0]]
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_states_its_size_and_names_what_it_has(name: str) -> None:
     model = MODELS[name]
@@ -128,10 +110,8 @@ def test_a_model_states_its_size_and_names_what_it_has(name: str) -> None:
 
 def test_models_are_those_of_the_modules_of_the_package() -> None:
     modules = {module.name for module in iter_modules(models.__path__)}
-    assert {model.name.replace("-", "_") for model in MODELS.values()} == modules - {
-        "model",
-        "settings",
-    }
+    shared = {"epidemic", "model", "settings"}
+    assert {model.name.replace("-", "_") for model in MODELS.values()} == modules - shared
 
 
 @pytest.mark.parametrize(
@@ -174,3 +154,11 @@ def test_a_graph_too_large_to_number_is_refused_before_it_is_built(
     with pytest.raises(ConfigError, match="at most 2147483647 vertices") as caught:
         build_model(name, **settings)
     assert size in caught.value.problem
+
+
+def test_a_choice_is_one_of_its_words() -> None:
+    choice = Choice("kind", "old", ("old", "new"), "age")
+    assert choice.read("new") == "new"
+    for given in ("newer", "", 1, None, ["new"]):
+        with pytest.raises(ValueError, match=r"^one of old, new$"):
+            choice.read(given)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import expm
 
 from phasic_mpi.evaluate import moments
 from phasic_mpi.graph import PhaseTypeGraph
@@ -76,3 +78,16 @@ def passages(up: list[Fraction], down: list[Fraction], reward: list[int]) -> lis
     for birth, death, rate in zip(up, down, reward, strict=True):
         out.append((rate + death * (out[-1] if out else 0)) / birth)
     return out
+
+
+def density(graph: PhaseTypeGraph, theta: list[float], times: ArrayLike) -> NDArray[np.float64]:
+    """Density of the time to absorption: ``alpha exp(S t) s`` with matrices of SciPy."""
+    rates = np.zeros((graph.n_vertices, graph.n_vertices))
+    rates[graph.edge_source, graph.edge_target] = graph.edge_weight
+    rates[graph.param_source, graph.param_target] += graph.param_coefficient @ np.array(theta)
+    transient = rates.any(axis=1)
+    alpha = np.zeros(graph.n_vertices)
+    alpha[graph.start_target] = graph.start_weight
+    matrix = (rates - np.diag(rates.sum(axis=1)))[np.ix_(transient, transient)]
+    exits = rates[np.ix_(transient, ~transient)].sum(axis=1)
+    return np.array([alpha[transient] @ expm(matrix * t) @ exits for t in np.asarray(times)])

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as LiveBar
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from phasic_mpi import log
 
@@ -40,7 +41,7 @@ class Table:
     """A titled table; columns after the first are aligned to the right if they hold numbers.
 
     Attributes:
-        note: A line below it.
+        note: Text below it.
     """
 
     def __init__(self, title: str, *columns: str) -> None:
@@ -53,24 +54,17 @@ class Table:
         """Adds a row."""
         self.rows.append(cells)
 
-    def render(self) -> RichTable:
-        """The table as ``rich`` prints it."""
-        table = RichTable(
-            title=self.title,
-            title_justify="left",
-            title_style="bold",
-            caption=self.note,
-            caption_justify="left",
-            box=box.SIMPLE_HEAD,
-            show_header=any(self.columns),
-        )
+    def render(self) -> Group:
+        """The table as ``rich`` prints it; title and note may be wider than its columns."""
+        table = RichTable(box=box.SIMPLE_HEAD, show_header=any(self.columns))
         for index, name in enumerate(self.columns):
             numeric = all(row[index][:1].isdigit() or row[index][:1] in "-+" for row in self.rows)
             right = index > 0 and numeric and any(self.columns)
             table.add_column(name, justify="right" if right else "left", overflow="fold")
         for row in self.rows:
             table.add_row(*row)
-        return table
+        note = [] if self.note is None else [Text(f"{self.note}\n", style="italic")]
+        return Group(Text(self.title, style="bold"), table, *note)
 
 
 def print_tables(*tables: Table) -> None:

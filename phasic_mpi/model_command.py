@@ -9,6 +9,7 @@ from phasic_mpi.display import Progress, Table, print_tables, size
 from phasic_mpi.errors import ConfigError
 from phasic_mpi.graph_io import require_graph_name, save_graph
 from phasic_mpi.models import MODELS, Model, find_model
+from phasic_mpi.names import listed
 
 
 def model(options: argparse.Namespace) -> int:
@@ -74,5 +75,5 @@ def _description(model: Model, values: dict[str, object]) -> list[Table]:
         tables.append(Table("Rewards per unit of time", "reward", "meaning"))
         for reward in process.rewards:
             tables[-1].add(reward.name, reward.meaning)
-    tables[-1].note = f"States: {', '.join(process.state_names)}"
+    tables[-1].note = f"States: {listed(process.state_names)}"
     return tables

@@ -31,6 +31,18 @@ def test_tables_align_numbers_and_keep_long_texts(capsys: pytest.CaptureFixture[
     assert any(line.rstrip().endswith("    1") for line in lines)
 
 
+def test_titles_and_notes_are_not_folded_to_the_width_of_the_columns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = Table("A title that is wider than the table", "n")
+    table.add("1")
+    table.note = "A note that is wider than the table"
+    print_tables(table, table)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == table.title
+    assert lines[lines.index(table.note) + 1 :][:2] == ["", table.title]
+
+
 def test_numbers_that_json_does_not_have_are_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         print_json({"x": float("nan")})

@@ -121,13 +121,13 @@ class Model:
             setting.name: self._read(setting, values.get(setting.name, setting.default))
             for setting in self.settings
         }
-        n_vertices = 0 if self.n_vertices is None else self.n_vertices(**chosen)
-        if n_vertices > MOST_VERTICES:
-            raise self._refusal(f"expected at most {MOST_VERTICES} vertices, got {n_vertices:.4g}")
         try:
-            return self.process(**chosen)
+            n_vertices = 0 if self.n_vertices is None else self.n_vertices(**chosen)
+            if n_vertices <= MOST_VERTICES:
+                return self.process(**chosen)
         except ValueError as exc:
             raise self._refusal(f"expected {exc}, got {_shown(chosen)}") from exc
+        raise self._refusal(f"expected at most {MOST_VERTICES} vertices, got {n_vertices:.4g}")
 
     def graph(self, values: Mapping[str, object], **limits: Any) -> PhaseTypeGraph:
         """Builds the graph for these settings; limits as in :meth:`Process.graph`.

@@ -24,7 +24,8 @@ def process(
 
     On island i with k lineages coalescence happens at rate k (k - 1) / 2 times its parameter, and
     each lineage migrates, backward in time, to island j at rate ``migration[i, j]`` times its
-    parameter. One parameter of each kind serves all islands unless ``separate`` is 1.
+    parameter; the diagonal is not read. One parameter of each kind serves all islands unless
+    ``separate`` is 1.
     """
     initial = _initial(n, islands, sample)
     rates = _migration(islands, migration)
@@ -65,11 +66,19 @@ _COMMON = (
 def _parameters(islands: int, pairs: list[tuple[int, int]]) -> tuple[Parameter, ...]:
     coalescence, migration = _COMMON
     merging = [
-        Parameter(f"coalescence_{i + 1}", coalescence.example, f"the same on island {i + 1}")
+        Parameter(
+            f"coalescence_{i + 1}",
+            coalescence.example,
+            f"rate at which each pair of lineages on island {i + 1} coalesces",
+        )
         for i in range(islands)
     ]
     moving = [
-        Parameter(f"migration_{i + 1}_{j + 1}", migration.example, f"from {i + 1} to {j + 1}")
+        Parameter(
+            f"migration_{i + 1}_{j + 1}",
+            migration.example,
+            f"rate from island {i + 1} to {j + 1}, times the entry of 'migration'",
+        )
         for i, j in pairs
     ]
     return (*merging, *moving)
@@ -78,9 +87,13 @@ def _parameters(islands: int, pairs: list[tuple[int, int]]) -> tuple[Parameter, 
 def _initial(n: int, islands: int, sample: NDArray[np.float64]) -> NDArray[np.int32]:
     if not sample.size:
         return np.array([n] + [0] * (islands - 1), dtype=np.int32)
+    _require_sample(islands, sample)
+    return sample.astype(np.int32)
+
+
+def _require_sample(islands: int, sample: NDArray[np.float64]) -> None:
     if sample.shape != (1, islands) or (sample < 0).any() or (sample % 1).any() or sample.sum() < 2:
         raise ValueError(f"sample to be {islands} numbers of lineages, at least 2 in all")
-    return sample.astype(np.int32)
 
 
 def _migration(islands: int, migration: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -95,7 +108,9 @@ def _migration(islands: int, migration: NDArray[np.float64]) -> NDArray[np.float
 
 def n_vertices(n: int, islands: int, sample: NDArray[np.float64], **_: object) -> int:
     """The start and the ways to place 1 to n lineages on the islands; at most, if few migrate."""
-    n = int(sample.sum()) if sample.size else n
+    if sample.size:
+        _require_sample(islands, sample)
+        n = int(sample.sum())
     # Beyond 20 of both there are more than 1e11, and numbers too large to write down.
     return comb(n + islands, min(n, islands, 20))
 
@@ -107,7 +122,11 @@ MODEL = Model(
         Integer("n", 10, 2, "sample size, all on the first island; not read if 'sample' is given"),
         Integer("islands", 3, 1, "number of islands"),
         Matrix("sample", "", "lineages sampled on each island, such as 5,5,0"),
-        Matrix("migration", "", "relative rates from each island (row) to each; all 1 by default"),
+        Matrix(
+            "migration",
+            "",
+            "relative rates from each island (row) to each, diagonal not read; all 1 by default",
+        ),
         Integer("separate", 0, 0, "1: a parameter for each island and pair of islands", 1),
     ),
     process=process,

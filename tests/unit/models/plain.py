@@ -1,19 +1,19 @@
-"""Slow, plain constructions of bundled models, one state at a time, to compare them with."""
+"""Plain answers about bundled models: constructions one state at a time, dense matrices."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import expm
 
-from phasic_mpi.evaluate import moments
+from phasic_mpi.evaluate import Replay, moments
 from phasic_mpi.graph import PhaseTypeGraph
 from tests.recording import record_alone
 
 State = tuple[int, ...]
 Edges = dict[tuple[State, State], tuple[float, ...]]
-Rule = Callable[[State], Iterable[tuple[State, tuple[float, ...]]]]
+Rule = Callable[[State], Iterable[tuple[State, Sequence[float]]]]
 
 
 def plain_edges(initial: Iterable[State], rule: Rule) -> Edges:
@@ -48,12 +48,12 @@ def edges_of(graph: PhaseTypeGraph) -> Edges:
     return edges
 
 
-def assert_same_edges(graph: PhaseTypeGraph, expected: Edges) -> None:
+def assert_same_edges(graph: PhaseTypeGraph, expected: Edges, rtol: float = 1e-15) -> None:
     """The same states are joined, by the same coefficients up to rounding."""
     actual = edges_of(graph)
     assert actual.keys() == expected.keys()
     for edge, coefficient in expected.items():
-        np.testing.assert_allclose(actual[edge], coefficient, rtol=1e-15)
+        np.testing.assert_allclose(actual[edge], coefficient, rtol=rtol)
 
 
 def mean(graph: PhaseTypeGraph, theta: list[float], reward: str | None = None) -> float:
@@ -91,3 +91,48 @@ def density(graph: PhaseTypeGraph, theta: list[float], times: ArrayLike) -> NDAr
     matrix = (rates - np.diag(rates.sum(axis=1)))[np.ix_(transient, transient)]
     exits = rates[np.ix_(transient, ~transient)].sum(axis=1)
     return np.array([alpha[transient] @ expm(matrix * t) @ exits for t in np.asarray(times)])
+
+
+def dense_moments(
+    edges: Edges, theta: Sequence[float], initial: State, reward: Callable[[State], float]
+) -> tuple[float, float]:
+    """First two moments of the reward until absorption, by ``numpy.linalg``."""
+    transient = list(dict.fromkeys(source for source, _ in edges))
+    place = {state: i for i, state in enumerate(transient)}
+    matrix = np.zeros((len(transient), len(transient)))
+    for (source, target), coefficient in edges.items():
+        rate = float(np.dot(coefficient, theta))
+        matrix[place[source], place[source]] += rate
+        if target in place:
+            matrix[place[source], place[target]] -= rate
+    rewards = np.array([reward(state) for state in transient], dtype=float)
+    first = np.linalg.solve(matrix, rewards)
+    second = 2 * np.linalg.solve(matrix, rewards * first)
+    return float(first[place[initial]]), float(second[place[initial]])
+
+
+def means(graph: PhaseTypeGraph, theta: Sequence[float]) -> dict[str, float]:
+    """Expected rewards by name, and the expected time to absorption under '', replayed."""
+    visits = Replay(record_alone(graph)).expected_visits(theta)
+    rewards = zip(graph.reward_names, graph.rewards, strict=True)
+    return {"": float(visits.sum()), **{name: float(visits @ row) for name, row in rewards}}
+
+
+def covariances(graph: PhaseTypeGraph, theta: Sequence[float], *names: str) -> np.ndarray:
+    """Covariance matrix of these rewards, '' being the time to absorption, replayed.
+
+    E[Y Z] is the sum over states of the time there times r_Y E[Z] + r_Z E[Y], from there on.
+    """
+    replay = Replay(record_alone(graph))
+    visits = replay.expected_visits(theta)
+    rewards = np.array([graph.reward(name) if name else np.ones(len(visits)) for name in names])
+    later = np.array([replay.expected_rewards(theta, reward) for reward in rewards])
+    half = (rewards * visits) @ later.T
+    return half + half.T - np.outer(later[:, 0], later[:, 0])
+
+
+def assert_simulated(sample: np.ndarray, mean: float, variance: float) -> None:
+    """Mean and variance of the sample are within four standard errors of these."""
+    squares = (sample - sample.mean()) ** 2
+    assert abs(sample.mean() - mean) < 4 * np.sqrt(variance / sample.size)
+    assert abs(squares.mean() - variance) < 4 * squares.std() / np.sqrt(sample.size)

@@ -2,12 +2,11 @@
 
     NPROC=1 taskset -c 0 python -m benchmarks.two_locus [--repeats 5] [n ...]
 
-States are multisets of lineages (a, b) with a descendants at the first locus and b at the second;
-any two coalesce, and one with descendants at both recombines. Times are from the graph in memory
-to the numbers, without the start of Python and JAX and without building the states, which another
-process does. "compile" is what XLA takes for the function of mean and gradient; a compiled function
-serves any theta and program of the same shape. Medians; memory is the peak of the process after
-the first of these, Python and JAX included, and what it grew by from the graph on.
+The graph is that of the bundled model `two-locus` with `descendants=1`; another process builds it.
+Times are from the graph in memory to the numbers, without the start of Python and JAX. "compile" is
+what XLA takes for the function of mean and gradient; a compiled function serves any theta and
+program of the same shape. Medians; memory is the peak of the process after the first of these,
+Python and JAX included, and what it grew by from the graph on.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import resource
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -27,66 +25,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import load_graph, save_graph
+from phasic_mpi.models import build_model
 from phasic_mpi.replay import load_program, moments
 from tests.recording import record_alone
 
 THETA = [1.0, 0.5]  # coalescence per pair, recombination per lineage
-
-Lineage = tuple[int, int]
-State = tuple[tuple[Lineage, int], ...]
-
-
-def two_locus(n: int) -> PhaseTypeGraph:
-    """All states that ``n`` lineages (1, 1) can reach; the last one, (n, n), absorbs."""
-    number: dict[State, int] = {(((1, 1), n),): 1}
-    waiting = list(number)
-    source, target, coefficient = [], [], []
-    for state in waiting:
-        if state == (((n, n), 1),):
-            continue
-        for following, rates in _transitions(dict(state)).items():
-            if following not in number:
-                number[following] = len(number) + 1
-                waiting.append(following)
-            source.append(number[state])
-            target.append(number[following])
-            coefficient.append(rates)
-    return PhaseTypeGraph.from_arrays(
-        n_vertices=len(number) + 1,
-        param_source=source,
-        param_target=target,
-        param_coefficient=np.array(coefficient, dtype=np.float64),
-        start_target=[1],
-        start_weight=[1.0],
-    )
-
-
-def _transitions(state: dict[Lineage, int]) -> dict[State, tuple[float, float]]:
-    out: dict[State, tuple[float, float]] = {}
-
-    def add(taken: list[Lineage], made: list[Lineage], coalescence: float, rest: float) -> None:
-        counts = Counter(state)
-        counts.subtract(taken)
-        counts.update(made)
-        following = tuple(sorted((kind, c) for kind, c in counts.items() if c))
-        before = out.get(following, (0.0, 0.0))
-        out[following] = (before[0] + coalescence, before[1] + rest)
-
-    kinds = list(state)
-    for i, x in enumerate(kinds):
-        for y in kinds[i:]:
-            pairs = state[x] * (state[x] - 1) / 2 if x == y else state[x] * state[y]
-            if pairs:
-                add([x, y], [(x[0] + y[0], x[1] + y[1])], pairs, 0.0)
-        if x[0] and x[1]:
-            add([x], [(x[0], 0), (0, x[1])], 0.0, state[x])
-    return out
 
 
 def measure(graph: PhaseTypeGraph, repeats: int) -> dict[str, float]:
@@ -134,7 +82,7 @@ def main() -> None:
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.build is not None:
-        save_graph(two_locus(*options.n), options.build)
+        save_graph(build_model("two-locus", n=options.n[0], descendants=1), options.build)
         return
     if options.measure is not None:
         jax.config.update("jax_enable_x64", True)

@@ -110,7 +110,7 @@ def test_a_model_states_its_size_and_names_what_it_has(name: str) -> None:
 
 def test_models_are_those_of_the_modules_of_the_package() -> None:
     modules = {module.name for module in iter_modules(models.__path__)}
-    shared = {"epidemic", "model", "settings"}
+    shared = {"epidemic", "lineages", "model", "settings"}
     assert {model.name.replace("-", "_") for model in MODELS.values()} == modules - shared
 
 

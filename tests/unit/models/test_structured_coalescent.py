@@ -9,20 +9,20 @@ import pytest
 from phasic_mpi.errors import ConfigError
 from phasic_mpi.models import build_model
 from tests.unit.models.plain import (
-    ScalarRule,
+    Rule,
     State,
     assert_simulated,
     covariances,
     dense_moments,
-    explored,
     means,
+    plain_edges,
 )
 
 # Rates from row to column that no symmetry helps with; the last island only receives.
 MIGRATION = np.array([[0.0, 0.3, 1.7], [0.9, 0.0, 0.05], [0.4, 2.5, 0.0]])
 
 
-def labelled(migration: np.ndarray) -> ScalarRule:
+def labelled(migration: np.ndarray) -> Rule:
     """Lineages keep their places in a tuple of islands; two that coalesce leave the later place.
 
     Rates have a coefficient for each island and then for each pair of islands with migration.
@@ -69,7 +69,7 @@ def test_islands_of_any_sizes_and_migration_agree_with_labelled_lineages(
     graph = build_model(
         "structured-coalescent", islands=3, sample=[sample], migration=MIGRATION, separate=1
     )
-    rates = explored(initial, labelled(MIGRATION))
+    rates = plain_edges([initial], labelled(MIGRATION))
     time = dense_moments(rates, theta, initial, lambda state: 1.0)  # noqa: ARG005
     length = dense_moments(rates, theta, initial, len)
     found = means(graph, theta)

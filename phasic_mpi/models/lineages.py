@@ -1,0 +1,115 @@
+"""Lineages of several kinds, counted by kind, of which some find a common ancestor."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasic_mpi.models.model import Reward
+
+
+def merge_pairs(
+    states: NDArray[np.int32],
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
+    """All ways in which two lineages become one.
+
+    Kinds are numbered so that lineages of kinds i and j become one of kind i + j + 1: where kind i
+    has i + 1 descendants, for instance.
+
+    Args:
+        states: ``int32[m, n_kinds]``, lineages of each kind.
+
+    Returns:
+        ``row``, ``int64[k]``, the state that each way leaves; ``target``, ``int32[k, n_kinds]``,
+        where it leads; and ``pairs``, ``float64[k]``, how many pairs of lineages merge that way.
+    """
+    row, kind = np.nonzero(states)
+    number = states[row, kind].astype(np.float64)
+    end = np.cumsum(np.bincount(row, minlength=len(states)))
+    # Each kind that is present, with itself and the later ones of its row.
+    n_partners = end[row] - np.arange(row.size)
+    first = np.repeat(np.arange(row.size), n_partners)
+    second = first + _count_up(n_partners)
+    pairs = np.where(
+        first == second, number[first] * (number[first] - 1) / 2, number[first] * number[second]
+    )
+    some = pairs > 0
+    first, second, pairs = first[some], second[some], pairs[some]
+    target = states[row[first]]
+    at = np.arange(first.size)
+    target[at, kind[first]] -= 1
+    target[at, kind[second]] -= 1
+    target[at, kind[first] + kind[second] + 1] += 1
+    return row[first], target, pairs
+
+
+def take_some(states: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """All ways to take lineages out of each state, none and all included.
+
+    Args:
+        states: ``int32[m, n_kinds]``, lineages of each kind.
+
+    Returns:
+        ``row``, ``int64[k]``, the state that they are taken from, and ``taken``,
+        ``int32[k, n_kinds]``, how many of each kind.
+    """
+    row = np.arange(len(states))
+    choices = []
+    for available in states.T:
+        n_choices = available[row] + 1
+        parent = np.repeat(np.arange(row.size), n_choices)
+        choices.append((parent, _count_up(n_choices)))
+        row = row[parent]
+    taken = np.empty((row.size, states.shape[1]), dtype=np.int32)
+    at = np.arange(row.size)
+    for kind in reversed(range(len(choices))):
+        parent, count = choices[kind]
+        taken[:, kind] = count[at]
+        at = parent[at]
+    return row, taken
+
+
+def spectrum_names(n: int) -> tuple[str, ...]:
+    """Names of states that count the lineages with 1 to n descendants."""
+    return tuple(f"lineages_{i}" for i in range(1, n + 1))
+
+
+def spectrum_rewards(n: int) -> tuple[Reward, ...]:
+    """Of such states: lengths of all branches and of those with 1 to n - 1 descendants."""
+    return (
+        Reward("branch_length", lambda states: states.sum(axis=1), "length of all branches"),
+        *(
+            Reward(f"branch_length_{i}", partial(_of_kind, i - 1), f"of those with {counted(i)}")
+            for i in range(1, n)
+        ),
+    )
+
+
+def n_partitions(n: int) -> int:
+    """Ways to write n as a sum: the number of such states. Not counted on from 122, where there are
+    more of them than numbers for vertices.
+    """
+    n = min(n, 122)
+    ways = [1] + [0] * n
+    for part in range(1, n + 1):
+        for total in range(part, n + 1):
+            ways[total] += ways[total - part]
+    return ways[n]
+
+
+def counted(descendants: int) -> str:
+    """Words for a number of descendants."""
+    return f"{descendants} descendant{'s' if descendants > 1 else ''}"
+
+
+def _of_kind(kind: int, states: NDArray[np.int32]) -> NDArray[np.int32]:
+    return states[:, kind]
+
+
+def _count_up(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
+    """0, 1, ... below each length, one after another."""
+    begin = np.cumsum(lengths) - lengths
+    numbers: NDArray[np.int64] = np.arange(lengths.sum()) - np.repeat(begin, lengths)
+    return numbers

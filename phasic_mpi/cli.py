@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from phasic_mpi import __version__, arguments, config, log, quantities
+from phasic_mpi import __version__, arguments, config, log, pictures, quantities
 from phasic_mpi.errors import PhasicMpiError, RunStoppedError
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 75
@@ -39,6 +39,14 @@ examples:
   python -m phasic_mpi model --list
   python -m phasic_mpi model structured-coalescent --help
   python -m phasic_mpi model structured-coalescent --set n=20 --set islands=3 -o graph.h5
+"""
+
+
+_PLOT_EXAMPLES = """\
+examples:
+  python -m phasic_mpi plot graph.json -o graph.svg
+  python -m phasic_mpi plot graph.json --theta 1,0.5 -o rates.pdf
+  python -m phasic_mpi plot trace.h5 --kind spy -o fill.png
 """
 
 
@@ -101,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_model(commands)
     _add_info(commands)
+    _add_plot(commands)
     _add_cache(commands)
     _add_doctor(commands)
     return parser
@@ -309,7 +318,7 @@ def _add_outputs(evaluate: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="draw the density with its mean and quantiles, or the means of several rewards, as "
-        ".png or .svg; needs the extra 'plot'",
+        ".png, .svg or .pdf; needs the extra 'plot'",
     )
     evaluate.add_argument(
         "--report", type=Path, metavar="FILE.json", help="write what the evaluation did as JSON"
@@ -367,6 +376,37 @@ def _add_info(commands: Any) -> None:
     )
     info.add_argument("file", type=Path, metavar="FILE")
     _add_format(info, "table", "json")
+
+
+def _add_plot(commands: Any) -> None:
+    plot = _add(
+        commands,
+        "plot",
+        "draw a graph or trace: its states, its components, or its matrix with fill",
+        epilog=_PLOT_EXAMPLES,
+    )
+    plot.add_argument("file", type=Path, metavar="FILE", help="graph or trace file")
+    plot.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PICTURE",
+        required=True,
+        help="file to write: .png, .svg or .pdf; needs the extra 'plot'",
+    )
+    plot.add_argument(
+        "--kind",
+        choices=pictures.KINDS,
+        default="auto",
+        help="states and rates of a small graph, strongly connected components, spy (the matrix in "
+        "block-triangular form with fill), or auto, which logs its choice (default: auto)",
+    )
+    plot.add_argument(
+        "--theta",
+        type=arguments.numbers,
+        metavar="T1,T2,...",
+        help="write the rates at these parameters in a state diagram, instead of formulas",
+    )
 
 
 def _add_cache(commands: Any) -> None:

@@ -28,6 +28,7 @@ from phasic_mpi.graph_io import load_graph
 from phasic_mpi.models import MODELS
 from phasic_mpi.pipeline import Hooks, RunResult, Settings
 from phasic_mpi.pipeline import run as run_pipeline
+from phasic_mpi.plot_command import plot as plot
 from phasic_mpi.results import moment_results
 
 _DEMO_MODEL = "structured-coalescent"
@@ -165,13 +166,13 @@ def _run_tables(result: RunResult, output: Path | None) -> list[Table]:
 
 def model(options: argparse.Namespace) -> int:
     """Lists, describes or builds bundled models; see :mod:`phasic_mpi.model_command`."""
-    _require_one_process("model")
+    config.require_one_process("model")
     return model_command.model(options)
 
 
 def info(options: argparse.Namespace) -> int:
     """Prints what a file holds."""
-    _require_one_process("info")
+    config.require_one_process("info")
     facts = inspect_file.describe(options.file)
     if options.format == "json":
         print_json(facts)
@@ -197,7 +198,7 @@ def cache(options: argparse.Namespace) -> int:
         )
     if options.action == "copy":  # batch jobs start one on each host
         return _copy_cache(options)
-    _require_one_process("cache")
+    config.require_one_process("cache")
     action = {"list": _list_cache, "verify": _verify_cache, "prune": _prune_cache}[options.action]
     return action(options)
 
@@ -304,13 +305,3 @@ def doctor(options: argparse.Namespace) -> int:
         else:
             print_tables(findings_table(findings))
     return 0 if all(finding.fit for finding in findings) else 1
-
-
-def _require_one_process(command: str) -> None:
-    stated = config.launcher_size()
-    if stated is not None and stated[1] > 1:
-        raise ConfigError(
-            f"'{command}' runs in one process",
-            problem=f"expected no launcher, but {stated[0]}={stated[1]}",
-            resolution=f"run it without mpirun: python -m phasic_mpi {command} ...",
-        )

@@ -41,6 +41,21 @@ def launcher_rank() -> int:
     return 0
 
 
+def require_one_process(command: str) -> None:
+    """Refuses a launcher that started several processes.
+
+    Raises:
+        ConfigError: It did.
+    """
+    stated = launcher_size()
+    if stated is not None and stated[1] > 1:
+        raise ConfigError(
+            f"'{command}' runs in one process",
+            problem=f"expected no launcher, but {stated[0]}={stated[1]}",
+            resolution=f"run it without mpirun: python -m phasic_mpi {command} ...",
+        )
+
+
 def default_cache_dir() -> Path:
     """Directory of the caches if none is given, by the XDG base directory specification."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi import comm as mpi
-from phasic_mpi import files, log, plot, results
+from phasic_mpi import files, log, results
 from phasic_mpi.display import Progress, print_tables, print_text, size
 from phasic_mpi.errors import ConfigError
 from phasic_mpi.evaluate import theta_rows
@@ -18,6 +18,7 @@ from phasic_mpi.evaluation import DEFAULT_MEMORY
 from phasic_mpi.evaluation import evaluate as evaluate_on_ranks
 from phasic_mpi.evaluator import Inputs
 from phasic_mpi.input_files import load_rewards, load_theta
+from phasic_mpi.pictures import figures
 from phasic_mpi.pipeline import Hooks
 from phasic_mpi.plotting import draw, require_few
 from phasic_mpi.quantities import FUNCTIONS, Request
@@ -104,7 +105,7 @@ def _require_outputs(options: argparse.Namespace) -> None:
         if path is not None:
             files.require_writable(path)
     if options.plot is not None:
-        plot.require_plot(options.plot)
+        figures.require_picture(options.plot)
 
 
 def _load(options: argparse.Namespace) -> Inputs:

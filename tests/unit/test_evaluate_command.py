@@ -364,7 +364,7 @@ def test_results_do_not_depend_on_the_memory_that_is_given(
         (["--theta", "1,1", "--format", "hdf5"], "-o FILE with json, csv or hdf5"),
         (["--theta", "1,1", "-o", "{}/out.txt"], "a file that ends in .json, .csv or .h5"),
         (["--theta", "1,1", "-o", "{}/missing/out.h5"], "in a directory that exists"),
-        (["--theta", "1,1", "--plot", "{}/plot.pdf"], "ends in .png or .svg"),
+        (["--theta", "1,1", "--plot", "{}/plot.jpg"], "ends in .png, .svg or .pdf"),
     ],
 )
 def test_what_cannot_be_evaluated_says_why(

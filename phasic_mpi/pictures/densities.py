@@ -1,8 +1,7 @@
-"""Plots of results as PNG or SVG. The home of matplotlib, which is imported when it is needed."""
+"""Densities at several theta over one axis, and means of several rewards as bars."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi import files
-from phasic_mpi.errors import ConfigError, MissingDependencyError
+from phasic_mpi.pictures import figures
 
-SUFFIXES = (".png", ".svg")
-
-_STYLE = {
-    "font.size": 11.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "svg.hashsalt": "phasic_mpi",  # equal plots give equal bytes
-}
+_SIZE = (8, 5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,34 +33,17 @@ class Density:
     quantiles: Sequence[tuple[float, float]]
 
 
-def require_plot(path: Path) -> None:
-    """Checks, before any work is done, that a plot can be made.
-
-    Raises:
-        ConfigError: The suffix of the file is of another format.
-        MissingDependencyError: matplotlib is not installed.
-    """
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(
-            "The plot cannot be made",
-            problem=f"expected a file that ends in {' or '.join(SUFFIXES)}, got {path.name!r}",
-            resolution="name such a file",
-        )
-    _matplotlib()
-
-
 def save_densities(path: Path, densities: Sequence[Density], *, unit: str, what: str) -> None:
     """Draws densities over the same axis, with their means and quantiles marked.
 
     Args:
-        path: File to write, ``.png`` or ``.svg``.
+        path: File to write, ``.png``, ``.svg`` or ``.pdf``.
         densities: A curve each.
         unit: Unit of the axis.
         what: Name of the quantity, such as "the time to absorption".
     """
-    matplotlib = _matplotlib()
-    with matplotlib.rc_context(_STYLE):
-        figure = matplotlib.figure.Figure(figsize=(8, 5), layout="constrained")
+
+    def draw(figure: Any) -> None:
         axes = figure.add_subplot()
         for index, density in enumerate(densities):
             colour = f"C{index}"
@@ -83,7 +56,8 @@ def save_densities(path: Path, densities: Sequence[Density], *, unit: str, what:
         axes.set_xlim(0, densities[0].points[-1])
         axes.set_ylim(bottom=0)
         axes.legend(fontsize="small")
-        _save(figure, path)
+
+    figures.save_figure(path, _SIZE, draw)
 
 
 def _mark(axes: Any, density: Density, colour: str) -> None:
@@ -112,44 +86,22 @@ def save_means(path: Path, means: NDArray[np.float64], labels: Sequence[str], *,
     """Draws the means of several rewards as bars, side by side for each theta.
 
     Args:
-        path: File to write, ``.png`` or ``.svg``.
+        path: File to write, ``.png``, ``.svg`` or ``.pdf``.
         means: ``float64[n_theta, n_rewards]``.
         labels: What the legend says of each theta.
         unit: Unit of the means.
     """
-    matplotlib = _matplotlib()
-    with matplotlib.rc_context(_STYLE):
-        figure = matplotlib.figure.Figure(figsize=(8, 5), layout="constrained")
+
+    def draw(figure: Any) -> None:
         axes = figure.add_subplot()
         rewards = np.arange(1, means.shape[1] + 1)
         width = 0.8 / len(means)
         for index, (row, label) in enumerate(zip(means, labels, strict=True)):
             shift = width * (index - (len(means) - 1) / 2)
             axes.bar(rewards + shift, row, width, label=label)
-        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True, nbins=20))
+        axes.xaxis.get_major_locator().set_params(integer=True, nbins=20)
         axes.set_xlabel("reward (row of the file of rewards)")
         axes.set_ylabel(f"expected reward [{unit}]")
         axes.legend(fontsize="small")
-        _save(figure, path)
 
-
-def _save(figure: Any, path: Path) -> None:
-    image = io.BytesIO()
-    form = path.suffix.removeprefix(".")
-    metadata = {"Date": None} if form == "svg" else {"Software": None}
-    figure.savefig(image, format=form, dpi=150, metadata=metadata)
-    files.write_atomically(path, image.getbuffer(), mode=0o666)
-
-
-def _matplotlib() -> Any:
-    try:
-        import matplotlib
-        import matplotlib.figure
-        import matplotlib.ticker
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "The plot cannot be made",
-            problem=f"expected matplotlib, which does not import: {exc}",
-            resolution="install it: pip install 'phasic_mpi[plot]'",
-        ) from exc
-    return matplotlib
+    figures.save_figure(path, _SIZE, draw)

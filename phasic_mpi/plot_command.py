@@ -1,0 +1,26 @@
+"""The command ``plot``: a graph or trace file as a picture."""
+
+from __future__ import annotations
+
+import argparse
+
+from phasic_mpi import config, files, log
+from phasic_mpi.display import size
+from phasic_mpi.evaluate import theta_rows
+from phasic_mpi.pictures import drawing, figures, graphviz
+
+
+def plot(options: argparse.Namespace) -> int:
+    """Draws a file; see :func:`phasic_mpi.pictures.drawing.draw`."""
+    config.require_one_process("plot")
+    files.require_writable(options.output)
+    figures.require_picture(options.output)
+    graphviz.load_graphviz()
+    subject = drawing.Subject(options.file)
+    theta = None
+    if options.theta is not None:
+        (theta,) = theta_rows(options.theta, subject.structure.n_parameters)
+    drawing.draw(subject, options.output, kind=options.kind, theta=theta)
+    n_bytes = options.output.stat().st_size
+    log.get_logger().info("%s: %s", options.output, size(n_bytes))
+    return 0

@@ -14,7 +14,9 @@ from phasic_mpi.models.settings import LARGEST, Integer, Matrix
 SETTINGS = (
     Matrix("sizes", "10,10", "individuals of each type; one number for a single type"),
     Matrix("infected", "", "infected at first, of each type; one of the first type by default"),
-    Matrix("contact", "", "relative rates at which each type (row) is infected by each; all 1"),
+    Matrix(
+        "contact", "", "relative rates at which each type (row) is infected by each; 1 by default"
+    ),
     Integer("separate", 0, 0, "1: a parameter for each type and pair of types", 1),
 )
 

@@ -65,8 +65,12 @@ def _rewards(population: Population) -> tuple[Reward, ...]:
         for i, name in enumerate(population.names("infected"))
     ]
     return (
-        Reward("susceptible", lambda states: states[:, :n_types].sum(axis=1), "those of all types"),
-        Reward("infected", lambda states: states[:, n_types:].sum(axis=1), "those of all types"),
+        Reward(
+            "susceptible",
+            lambda states: states[:, :n_types].sum(axis=1),
+            "susceptible of all types",
+        ),
+        Reward("infected", lambda states: states[:, n_types:].sum(axis=1), "infected of all types"),
         *(each if n_types > 1 else ()),
     )
 

@@ -38,11 +38,11 @@ def process(
         parameters=population.parameters,
         state_names=population.names("infected"),
         rewards=(
-            Reward("infected", lambda states: states.sum(axis=1), "those of all types"),
+            Reward("infected", lambda states: states.sum(axis=1), "infected of all types"),
             Reward(
                 "susceptible",
                 lambda states: population.total - states.sum(axis=1),
-                "those of all types",
+                "susceptible of all types",
             ),
         ),
     )

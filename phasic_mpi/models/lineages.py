@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,26 +78,31 @@ def spectrum_names(n: int) -> tuple[str, ...]:
 
 
 def spectrum_rewards(n: int) -> tuple[Reward, ...]:
-    """Of such states: lengths of all branches and of those with 1 to n - 1 descendants."""
+    """Of such states, or several in a row: lengths of all branches and by their descendants."""
     return (
         Reward("branch_length", lambda states: states.sum(axis=1), "length of all branches"),
         *(
-            Reward(f"branch_length_{i}", partial(_of_kind, i - 1), f"of those with {counted(i)}")
+            Reward(f"branch_length_{i}", partial(_with, i, n), f"of those with {counted(i)}")
             for i in range(1, n)
         ),
     )
 
 
-def n_partitions(n: int) -> int:
-    """Ways to write n as a sum: the number of such states. Not counted on from 122, where there are
-    more of them than numbers for vertices.
+def n_partitions(n: int, islands: int = 1) -> int:
+    """Ways to write n as a sum of numbers that are each on one of the islands.
+
+    So many states there are. Where they are more than vertices can be, as from 122 on, it is any
+    number above that.
     """
     n = min(n, 122)
     ways = [1] + [0] * n
     for part in range(1, n + 1):
-        for total in range(part, n + 1):
-            ways[total] += ways[total - part]
-    return ways[n]
+        several = [comb(islands - 1 + times, times) for times in range(n // part + 1)]
+        ways = [
+            sum(several[times] * ways[total - times * part] for times in range(total // part + 1))
+            for total in range(n + 1)
+        ]
+    return min(ways[n], 10**18)
 
 
 def counted(descendants: int) -> str:
@@ -104,8 +110,9 @@ def counted(descendants: int) -> str:
     return f"{descendants} descendant{'s' if descendants > 1 else ''}"
 
 
-def _of_kind(kind: int, states: NDArray[np.int32]) -> NDArray[np.int32]:
-    return states[:, kind]
+def _with(descendants: int, n: int, states: NDArray[np.int32]) -> NDArray[np.int32]:
+    lineages: NDArray[np.int32] = states[:, descendants - 1 :: n].sum(axis=1)
+    return lineages
 
 
 def _count_up(lengths: NDArray[np.integer]) -> NDArray[np.int64]:

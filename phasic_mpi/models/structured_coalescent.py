@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
+from phasic_mpi.models.lineages import (
+    merge_pairs,
+    n_partitions,
+    spectrum_names,
+    spectrum_rewards,
+)
 from phasic_mpi.models.model import Model, Parameter, Process, Reward, every
 from phasic_mpi.models.settings import Integer, Matrix
-from phasic_mpi.rule import Batch
+from phasic_mpi.rule import Batch, Rule
+
+
+@dataclass(frozen=True, eq=False)
+class _Rates:
+    """Coefficients of theta, ``float64[n_parameters]`` each.
+
+    Attributes:
+        coalescence: For each island, of the rate of each pair of lineages there.
+        migration: From island to island, of the rate of each lineage.
+    """
+
+    coalescence: NDArray[np.float64]
+    migration: dict[tuple[int, int], NDArray[np.float64]]
 
 
 def process(
@@ -19,42 +39,85 @@ def process(
     sample: NDArray[np.float64],
     migration: NDArray[np.float64],
     separate: int,
+    spectrum: int,
 ) -> Process:
     """States are lineages per island; one lineage is absorbed, wherever it is.
 
     On island i with k lineages coalescence happens at rate k (k - 1) / 2 times its parameter, and
     each lineage migrates, backward in time, to island j at rate ``migration[i, j]`` times its
     parameter; the diagonal is not read. One parameter of each kind serves all islands unless
-    ``separate`` is 1.
+    ``separate`` is 1. If ``spectrum`` is 1, the lineages of an island are counted by their
+    descendants in the whole sample.
     """
     initial = _initial(n, islands, sample)
-    rates = _migration(islands, migration)
-    pairs = [(i, j) for i in range(islands) for j in range(islands) if rates[i, j] > 0]
+    relative = _migration(islands, migration)
+    pairs = [(i, j) for i in range(islands) for j in range(islands) if relative[i, j] > 0]
     parameters = _parameters(islands, pairs) if separate else _COMMON
     unit = np.eye(len(parameters))
-    merging = unit[:islands] if separate else unit[[0] * islands]
     moving = unit[islands:] if separate else unit[[1] * len(pairs)]
-    island = np.eye(islands, dtype=np.int32)
-
-    def transitions(states: NDArray[np.int32]) -> Iterator[Batch]:
-        lineages = states.astype(np.float64)
-        for i in range(islands):
-            k = lineages[:, i]
-            yield every(states), states - island[i], np.outer(k * (k - 1) / 2, merging[i])
-        for (i, j), parameter in zip(pairs, moving, strict=True):
-            moved = states + (island[j] - island[i])
-            yield every(states), moved, np.outer(lineages[:, i] * rates[i, j], parameter)
-
+    rates = _Rates(
+        coalescence=unit[:islands] if separate else unit[[0] * islands],
+        migration={pair: relative[pair] * row for pair, row in zip(pairs, moving, strict=True)},
+    )
+    names = tuple(f"island_{i}" for i in range(1, islands + 1))
+    if spectrum:
+        n = int(initial.sum())
+        return Process(
+            initial=np.outer(initial, np.arange(n) == 0).ravel(),
+            transitions=_by_descendants(rates, n),
+            parameters=parameters,
+            state_names=tuple(f"{name}_{kind}" for name in names for kind in spectrum_names(n)),
+            absorbing=_has_one,
+            rewards=spectrum_rewards(n),
+        )
     return Process(
         initial=initial,
-        transitions=transitions,
+        transitions=_by_island(rates),
         parameters=parameters,
-        state_names=tuple(f"island_{i}" for i in range(1, islands + 1)),
-        absorbing=lambda states: states.sum(axis=1) == 1,
+        state_names=names,
+        absorbing=_has_one,
         rewards=(
             Reward("branch_length", lambda states: states.sum(axis=1), "length of all branches"),
         ),
     )
+
+
+def _has_one(states: NDArray[np.int32]) -> NDArray[np.bool_]:
+    one: NDArray[np.bool_] = states.sum(axis=1) == 1
+    return one
+
+
+def _by_island(rates: _Rates) -> Rule:
+    island = np.eye(len(rates.coalescence), dtype=np.int32)
+
+    def transitions(states: NDArray[np.int32]) -> Iterator[Batch]:
+        lineages = states.astype(np.float64)
+        for i, coefficient in enumerate(rates.coalescence):
+            k = lineages[:, i]
+            yield every(states), states - island[i], np.outer(k * (k - 1) / 2, coefficient)
+        for (i, j), coefficient in rates.migration.items():
+            moved = states + (island[j] - island[i])
+            yield every(states), moved, np.outer(lineages[:, i], coefficient)
+
+    return transitions
+
+
+def _by_descendants(rates: _Rates, n: int) -> Rule:
+    def transitions(states: NDArray[np.int32]) -> Iterator[Batch]:
+        for i, coefficient in enumerate(rates.coalescence):
+            here = slice(i * n, (i + 1) * n)
+            row, merged, pairs = merge_pairs(states[:, here])
+            target = states[row]
+            target[:, here] = merged
+            yield row, target, np.outer(pairs, coefficient)
+        for (i, j), coefficient in rates.migration.items():
+            row, kind = np.nonzero(states[:, i * n : (i + 1) * n])
+            at, target = np.arange(row.size), states[row]
+            target[at, i * n + kind] -= 1
+            target[at, j * n + kind] += 1
+            yield row, target, np.outer(states[row, i * n + kind], coefficient)
+
+    return transitions
 
 
 _COMMON = (
@@ -106,11 +169,15 @@ def _migration(islands: int, migration: NDArray[np.float64]) -> NDArray[np.float
     return rates
 
 
-def n_vertices(n: int, islands: int, sample: NDArray[np.float64], **_: object) -> int:
+def n_vertices(
+    n: int, islands: int, sample: NDArray[np.float64], spectrum: int, **_: object
+) -> int:
     """The start and the ways to place 1 to n lineages on the islands; at most, if few migrate."""
     if sample.size:
         _require_sample(islands, sample)
         n = int(sample.sum())
+    if spectrum:
+        return 1 + n_partitions(n, islands)
     # Beyond 20 of both there are more than 1e11, and numbers too large to write down.
     return comb(n + islands, min(n, islands, 20))
 
@@ -128,6 +195,7 @@ MODEL = Model(
             "relative rates from each island (row) to each, diagonal not read; all 1 by default",
         ),
         Integer("separate", 0, 0, "1: a parameter for each island and pair of islands", 1),
+        Integer("spectrum", 0, 0, "1: lineages are counted by their descendants", 1),
     ),
     process=process,
     source="Notohara (1990), The coalescent and the genealogical process in geographically "

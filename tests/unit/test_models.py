@@ -135,7 +135,7 @@ def test_an_unknown_model_is_refused_with_the_names_of_all() -> None:
 
 def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        ConfigError, match="settings among n, islands, sample, migration, separate, got m"
+        ConfigError, match="settings among n, islands, sample, migration, separate, spectrum, got"
     ):
         build_model("structured-coalescent", m=3)
 

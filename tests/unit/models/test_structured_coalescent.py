@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from phasic_mpi.errors import ConfigError
-from phasic_mpi.models import build_model
+from phasic_mpi.models import build_model, find_model
 from tests.unit.models.plain import (
     Rule,
     State,
@@ -117,7 +117,58 @@ def test_a_sample_too_large_to_count_is_refused() -> None:
         build_model("structured-coalescent", islands=2, sample="3000000000,0")
 
 
-def test_height_and_length_of_simulated_trees_are_within_four_standard_errors() -> None:
+def test_descendants_change_neither_times_nor_lengths() -> None:
+    settings = {"islands": 3, "sample": [[2, 1, 2]], "migration": MIGRATION, "separate": 1}
+    theta = [1.0, 0.2, 3.0, *np.linspace(0.5, 2.0, 6)]
+    plain = build_model("structured-coalescent", **settings)
+    detailed = build_model("structured-coalescent", spectrum=1, **settings)
+    assert detailed.state_names[:6] == (
+        *(f"island_1_lineages_{i}" for i in range(1, 6)),
+        "island_2_lineages_1",
+    )
+    found, lengths = means(plain, theta), means(detailed, theta)
+    assert {name: lengths[name] for name in found} == pytest.approx(found, rel=1e-12)
+    assert sum(lengths[f"branch_length_{i}"] for i in range(1, 5)) == pytest.approx(
+        found["branch_length"], rel=1e-12
+    )
+    names = ("", "branch_length")
+    np.testing.assert_allclose(
+        covariances(detailed, theta, *names), covariances(plain, theta, *names), rtol=1e-11
+    )
+
+
+def test_one_island_has_the_spectrum_of_kingman() -> None:
+    graph = build_model("structured-coalescent", n=7, islands=1, spectrum=1)
+    kingman = build_model("kingman-spectrum", n=7)
+    assert means(graph, [1.0, 0.5]) == pytest.approx(means(kingman, [1.0]), rel=1e-13)
+
+
+def test_islands_apart_from_each_other_for_long_have_two_long_branches() -> None:
+    # 2 and 3 lineages find their ancestors long before these meet at last.
+    graph = build_model("structured-coalescent", islands=2, sample=[[2, 3]], spectrum=1)
+    found = means(graph, [1.0, 1e-9])
+    wait = 1 / (2 * 1e-9)
+    assert found["branch_length_2"] == pytest.approx(wait, rel=1e-6)
+    assert found["branch_length_3"] == pytest.approx(wait, rel=1e-6)
+    assert found["branch_length_1"] < 10
+
+
+@pytest.mark.parametrize(
+    ("n", "islands", "spectrum"), [(13, 2, 1), (5, 3, 1), (6, 1, 1), (9, 4, 0)]
+)
+def test_it_has_the_states_that_the_formula_counts(n: int, islands: int, spectrum: int) -> None:
+    settings = {"n": n, "islands": islands, "spectrum": spectrum}
+    counted = find_model("structured-coalescent").n_vertices(sample=np.zeros((0, 0)), **settings)
+    assert build_model("structured-coalescent", **settings).n_vertices == counted
+
+
+@pytest.mark.parametrize("islands", [2, 2_000_000_000])
+def test_more_states_than_vertices_can_be_are_refused(islands: int) -> None:
+    with pytest.raises(ConfigError, match="at most 2147483647 vertices, got"):
+        build_model("structured-coalescent", n=2_000_000_000, islands=islands, spectrum=1)
+
+
+def test_height_lengths_and_singletons_of_simulated_trees_are_within_four_standard_errors() -> None:
     n_trees, sizes = 2000, [1.0, 0.4, 2.0]
     demography = msprime.Demography.isolated_model(sizes)
     demography.migration_matrix = MIGRATION
@@ -128,12 +179,21 @@ def test_height_and_length_of_simulated_trees_are_within_four_standard_errors() 
         num_replicates=n_trees,
         random_seed=1,
     )
-    trees = [tree.first() for tree in simulated]
-    found = np.array([(tree.time(tree.root), tree.total_branch_length) for tree in trees])
+    found = []
+    for trees in simulated:
+        tree = trees.first()
+        singletons = trees.allele_frequency_spectrum(mode="branch", polarised=True)[1]
+        found.append((tree.time(tree.root), tree.total_branch_length, singletons))
     graph = build_model(
-        "structured-coalescent", islands=3, sample=[[3, 0, 2]], migration=MIGRATION, separate=1
+        "structured-coalescent",
+        islands=3,
+        sample=[[3, 0, 2]],
+        migration=MIGRATION,
+        separate=1,
+        spectrum=1,
     )
     theta = [1 / size for size in sizes] + [1.0] * 6
-    for column, name in enumerate(["", "branch_length"]):
-        variance = covariances(graph, theta, name)[0, 0]
-        assert_simulated(found[:, column], means(graph, theta)[name], variance)
+    names = ("", "branch_length", "branch_length_1")
+    expected, variance = means(graph, theta), covariances(graph, theta, *names).diagonal()
+    for name, of_reward, sample in zip(names, variance, np.transpose(found), strict=True):
+        assert_simulated(sample, expected[name], of_reward)

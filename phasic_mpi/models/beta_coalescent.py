@@ -109,7 +109,7 @@ MODEL = Model(
     summary="Coalescent with multiple mergers: time to the most recent common ancestor",
     settings=(
         Integer("n", 10, 2, "sample size"),
-        Number("alpha", 1.5, 0.0, 2.0, "smaller: larger mergers; to 2: Kingman's coalescent"),
+        Number("alpha", 1.5, 0.0, 2.0, "in 0..2; mergers are larger for less, of pairs towards 2"),
         Integer("spectrum", 0, 0, "1: lineages are counted by their descendants", 1),
     ),
     process=process,

@@ -189,11 +189,7 @@ MODEL = Model(
         Integer("n", 10, 2, "sample size, all on the first island; not read if 'sample' is given"),
         Integer("islands", 3, 1, "number of islands"),
         Matrix("sample", "", "lineages sampled on each island, such as 5,5,0"),
-        Matrix(
-            "migration",
-            "",
-            "relative rates from each island (row) to each, diagonal not read; all 1 by default",
-        ),
+        Matrix("migration", "", "relative rates from island (row) to island; all 1 by default"),
         Integer("separate", 0, 0, "1: a parameter for each island and pair of islands", 1),
         Integer("spectrum", 0, 0, "1: lineages are counted by their descendants", 1),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,14 @@ import numpy as np
 from phasic_mpi.pictures import figures
 from phasic_mpi.pictures.graphviz import POINTS_PER_INCH, Curve, Layout, Link, lay_out
 
-# All lengths are in points.
+# All lengths are in points, but for the letters of a line.
 _NODE_FONT, _EDGE_FONT, _TEXT_FONT = 11.0, 9.0, 11.0
 _PADDING = (8.0, 6.0)
 _LEAST_NODE = (36.0, 26.0)
 _FRAME_GAP = 3.0
 _LABEL_GAP = 3.0
 _LINE_SPACING = 1.25
+_LEGEND_LETTERS = 70
 _MARGIN = 14.0
 _SAMPLE = (34.0, 11.0)
 _TITLE_HEIGHT, _LEGEND_GAP, _LEGEND_HEIGHT = 26.0, 10.0, 19.0
@@ -96,9 +98,10 @@ def save_diagram(path: Path, diagram: Diagram, title: str) -> None:
     sizes = [_node_size(node) for node in diagram.nodes]
     links = [Link(edge.source, edge.target, _label_widths(edge)) for edge in diagram.edges]
     layout = lay_out(sizes, links, diagram.clusters, diagram.depths)
-    texts = [_text_width(text, _TEXT_FONT) + _SAMPLE[0] for text, _ in diagram.legend]
+    legend = _legend_lines(diagram)
+    texts = [_text_width(text, _TEXT_FONT) + _SAMPLE[0] for text, _ in legend]
     width = max(layout.size[0], _text_width(title, _TEXT_FONT), *texts)
-    legend_height = _LEGEND_GAP + _LEGEND_HEIGHT * len(diagram.legend)
+    legend_height = _LEGEND_GAP + _LEGEND_HEIGHT * len(legend)
     height = layout.size[1] + _TITLE_HEIGHT + legend_height
     inches = ((width + 2 * _MARGIN) / POINTS_PER_INCH, (height + 2 * _MARGIN) / POINTS_PER_INCH)
 
@@ -112,7 +115,7 @@ def save_diagram(path: Path, diagram: Diagram, title: str) -> None:
         place = (left + _MARGIN, layout.size[1] + 12)
         axes.text(*place, title, fontsize=_TEXT_FONT, parse_math=False)
         _draw_layout(axes, diagram, layout, sizes)
-        for row, (text, style) in enumerate(diagram.legend, 1):
+        for row, (text, style) in enumerate(legend, 1):
             middle = -_LEGEND_GAP - _LEGEND_HEIGHT * (row - 0.5)
             _draw_legend(axes, left + _MARGIN, middle, text, style)
 
@@ -182,12 +185,23 @@ def _draw_text(
     )
 
 
-def _draw_legend(axes: Any, left: float, middle: float, text: str, style: NodeStyle | Edge) -> None:
+def _legend_lines(diagram: Diagram) -> list[tuple[str, NodeStyle | Edge | None]]:
+    """Lines of the legend; those that continue another show no look."""
+    lines: list[tuple[str, NodeStyle | Edge | None]] = []
+    for text, style in diagram.legend:
+        first, *more = textwrap.wrap(text, _LEGEND_LETTERS, break_long_words=False)
+        lines += [(first, style), *((line, None) for line in more)]
+    return lines
+
+
+def _draw_legend(
+    axes: Any, left: float, middle: float, text: str, style: NodeStyle | Edge | None
+) -> None:
     width, height = _SAMPLE[0] - 8, _SAMPLE[1]
     if isinstance(style, NodeStyle):
         gap = 2 * _FRAME_GAP if style.double else 0.0
         _draw_box(axes, (left + width / 2, middle), (width - gap, height - gap / 2), style)
-    else:
+    elif style is not None:
         points = np.linspace((left, middle), (left + width - 7, middle), 4)
         tip = np.array([left + width, middle])
         _draw_curve(axes, Curve(points, tip, None), dashed=style.dashed)

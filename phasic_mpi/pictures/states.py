@@ -25,8 +25,8 @@ from phasic_mpi.pictures.diagrams import (
 )
 from phasic_mpi.pictures.structure import Structure
 
-# Longer rates and states go over several lines.
-_LINE = 24
+# Letters of a line; longer rates and states go over several.
+_RATE_LINE, _STATE_LINE = 24, 36
 
 # Of longer states the legend has the names, and the vertices have numbers only.
 _MOST_NAMED = 3
@@ -134,7 +134,7 @@ def rate_label(terms: NDArray[np.float64], names: Sequence[str] = ()) -> str:
             parts.append(f"{'-' if value < 0 else '+'} {f'{size} {symbol}'.strip()}")
     text = " ".join(parts) or "0"
     text = text.removeprefix("+ ") if text.startswith("+") else text.replace("- ", "-", 1)
-    return "\n".join(textwrap.wrap(text, _LINE, break_long_words=False))
+    return "\n".join(textwrap.wrap(text, _RATE_LINE, break_long_words=False))
 
 
 def _number(
@@ -158,6 +158,6 @@ def _state_labels(states: NDArray[np.int32], names: Sequence[str]) -> list[str]:
     count = Counter(texts[1:])
     labels = []
     for vertex, text in enumerate(texts):
-        lines = textwrap.wrap(text, _LINE, break_long_words=False)
+        lines = textwrap.wrap(text, _STATE_LINE, break_long_words=False)
         labels.append("\n".join(lines if count[text] == 1 else [*lines, f"vertex {vertex}"]))
     return labels

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi.errors import EvaluationError
-from phasic_mpi.names import describe_state
+from phasic_mpi.names import describe_state, describe_vertex
 from phasic_mpi.pictures.diagrams import (
     ABSORBING,
     CLUSTER,
@@ -55,7 +55,7 @@ def diagram(structure: Structure, theta: NDArray[np.float64] | None) -> Diagram:
         if theta is None:
             label = rate_label(terms, structure.parameter_names)
         else:
-            label = _number(terms, theta, source, target)
+            label = _number(structure, terms, theta, (source, target))
         is_sure = source == 0 and label == "1"
         edges.append(Edge(source, target, "" if is_sure else label, dashed=source == 0))
     blocks = [structure.vertex[begin:end].tolist() for begin, end in pairwise(structure.block_ptr)]
@@ -138,14 +138,19 @@ def rate_label(terms: NDArray[np.float64], names: Sequence[str] = ()) -> str:
 
 
 def _number(
-    terms: NDArray[np.float64], theta: NDArray[np.float64], source: int, target: int
+    structure: Structure,
+    terms: NDArray[np.float64],
+    theta: NDArray[np.float64],
+    edge: tuple[int, int],
 ) -> str:
     rate = float(terms[0] + terms[1:] @ theta)
     if not np.isfinite(rate) or rate < 0:
+        source, target = (
+            describe_vertex(vertex, structure.states, structure.state_names) for vertex in edge
+        )
         raise EvaluationError(
             "The rates cannot be drawn",
-            problem=f"expected a finite weight of at least 0 on edge {source} -> {target}, got "
-            f"{rate}",
+            problem=f"expected a finite weight of at least 0 from {source} to {target}, got {rate}",
             context={"theta": theta.tolist()},
             resolution="use parameters at which every edge has a rate",
         )

@@ -87,7 +87,8 @@ def test_a_state_diagram_has_rates_as_numbers_at_a_theta() -> None:
 
 
 def test_a_rate_that_is_negative_at_a_theta_is_refused() -> None:
-    with pytest.raises(EvaluationError, match="at least 0 on edge 2 -> 3, got -3"):
+    message = r"at least 0 from vertex 2 \(a=1, b=1\) to vertex 3 \(a=0, b=2\), got -3"
+    with pytest.raises(EvaluationError, match=message):
         states.diagram(structure_of(SMALL), np.array([1.0, 2.0]))
 
 

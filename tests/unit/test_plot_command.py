@@ -10,6 +10,7 @@ import pytest
 
 from phasic_mpi import cli, log
 from phasic_mpi.errors import ConfigError
+from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import save_graph
 from phasic_mpi.models import build_model
 from phasic_mpi.names import describe_state
@@ -71,6 +72,25 @@ def test_an_svg_has_the_texts_of_the_state_diagram(graph_file: Path, tmp_path: P
     state = describe_state(SMALL.states[1].tolist(), SMALL.state_names)
     for text in ("start", state, "0.9", "absorbing", f"{SMALL.n_vertices} vertices, 30 edges"):
         assert text in drawn
+
+
+def test_a_long_line_of_the_legend_is_folded(tmp_path: Path) -> None:
+    names = [f"number_of_individuals_{index}" for index in range(5)]
+    graph = PhaseTypeGraph.from_arrays(
+        n_vertices=3,
+        states=np.zeros((3, 5)),
+        edge_source=[1],
+        edge_target=[2],
+        edge_weight=[1.0],
+        start_target=[1],
+        start_weight=[1.0],
+        state_names=names,
+    )
+    save_graph(graph, tmp_path / "graph.json")
+    assert run(tmp_path / "graph.json", "-o", tmp_path / "picture.svg") == 0
+    drawn = (tmp_path / "picture.svg").read_text()
+    assert f"state ({names[0]}, {names[1]}, -->" in drawn
+    assert ", ".join(names) not in drawn
 
 
 @pytest.mark.parametrize("kind", ["states", "components", "spy"])
@@ -137,7 +157,7 @@ def test_a_large_matrix_is_drawn_as_densities(tmp_path: Path) -> None:
         (["-o", "{}/picture.gif"], "ends in .png, .svg or .pdf, got 'picture.gif'"),
         (["-o", "{}/missing/picture.png"], "cannot be written"),
         (["-o", "{}/p.png", "--theta", "1"], "expected theta of shape (n_theta, 2)"),
-        (["-o", "{}/p.png", "--theta", "1,-1"], "at least 0 on edge"),
+        (["-o", "{}/p.png", "--theta", "1,-1"], "a finite weight of at least 0 from vertex"),
         (["-o", "{}/p.png", "--theta", "1,1", "--kind", "spy"], "theta for state diagrams only"),
     ],
 )

@@ -18,6 +18,22 @@ def numbers(text: str) -> list[float]:
     return found
 
 
+def theta(text: str) -> list[float] | dict[str, float]:
+    """One row of theta: numbers separated by commas, or ``NAME=VALUE`` for each parameter."""
+    if "=" not in text:
+        return numbers(text)
+    row: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if not name or not equals or name in row:
+            raise argparse.ArgumentTypeError(
+                "expected numbers, or NAME=VALUE once for each parameter, separated by commas, got "
+                f"{text!r}"
+            )
+        (row[name],) = numbers(value)
+    return row
+
+
 def points(text: str) -> tuple[float, ...]:
     """Numbers separated by commas, each of which may be a range ``START:STOP:COUNT``."""
     found: list[float] = []

@@ -23,6 +23,7 @@ examples:
   mpirun -n 2 python -m phasic_mpi run graph.json -o trace.h5
   mpirun -n 64 python -m phasic_mpi run graph.h5 -o trace.h5 --cache /scratch/$USER/phasic
   python -m phasic_mpi run graph.h5 --theta 1,0.5 --theta 1,2 --moments 4
+  python -m phasic_mpi run graph.h5 --theta coalescence=1,migration=0.5
 """
 
 _EVALUATE_EXAMPLES = """\
@@ -31,6 +32,7 @@ examples:
   python -m phasic_mpi evaluate trace.h5 --theta 1,0.5 --theta 1,2 --moments 4 --format csv
   python -m phasic_mpi evaluate trace.h5 --theta 1,0.5 --pdf 0:10:101 --plot density.png
   python -m phasic_mpi evaluate trace.h5 --theta 1,0.5 --rewards rewards.npy --covariance
+  python -m phasic_mpi evaluate trace.h5 --theta coalescence=1,migration=0.5 --reward singletons
   mpirun -n 64 python -m phasic_mpi evaluate trace.h5 --theta-file theta.csv --gradient -o out.h5
 """
 
@@ -163,11 +165,12 @@ def _add_format(command: argparse.ArgumentParser, *choices: str) -> None:
 def _add_theta(command: Any, purpose: str) -> None:
     command.add_argument(
         "--theta",
-        type=arguments.numbers,
+        type=arguments.theta,
         action="append",
         metavar="T1,T2,...",
-        help=f"{purpose}, one number per parameter, separated by commas; may be repeated; left out "
-        "for graphs without parameters",
+        help=f"{purpose}, one number per parameter, separated by commas, or NAME=VALUE for each if "
+        "the graph names its parameters (see 'info'); may be repeated; left out for graphs without "
+        "parameters",
     )
 
 
@@ -246,16 +249,24 @@ def _add_evaluate(commands: Any) -> None:
         "--theta-file",
         type=Path,
         metavar="FILE",
-        help="parameters to evaluate at: .csv with one row per line, .npy, or .h5 with a dataset "
-        "'theta'",
+        help="parameters to evaluate at: .csv with one row per line, which may begin with a line "
+        "of names, .npy, or .h5 with a dataset 'theta'",
     )
-    evaluate.add_argument(
+    rewards = evaluate.add_mutually_exclusive_group()
+    rewards.add_argument(
         "--rewards",
         type=Path,
         metavar="FILE",
         help="reward per unit of time at each vertex, instead of 1: text with one number per "
         "vertex, the starting vertex first, .npy, or .h5 with a dataset 'rewards'; a line or row "
         "for each of several rewards",
+    )
+    rewards.add_argument(
+        "--reward",
+        action="append",
+        metavar="NAME",
+        help="a reward that is stored with the graph, by its name (see 'info'), instead of 1; may "
+        "be repeated for several rewards",
     )
     _add_quantities(evaluate)
     _add_outputs(evaluate)
@@ -403,9 +414,10 @@ def _add_plot(commands: Any) -> None:
     )
     plot.add_argument(
         "--theta",
-        type=arguments.numbers,
+        type=arguments.theta,
         metavar="T1,T2,...",
-        help="write the rates at these parameters in a state diagram, instead of formulas",
+        help="write the rates at these parameters in a state diagram, instead of formulas; "
+        "NAME=VALUE for each if the graph names them",
     )
 
 

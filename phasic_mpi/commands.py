@@ -14,7 +14,6 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from phasic_mpi import comm as mpi
 from phasic_mpi import config, files, inspect_file, log, model_command, results, segment, store
@@ -29,7 +28,7 @@ from phasic_mpi.models import MODELS
 from phasic_mpi.pipeline import Hooks, RunResult, Settings
 from phasic_mpi.pipeline import run as run_pipeline
 from phasic_mpi.plot_command import plot as plot
-from phasic_mpi.results import moment_results
+from phasic_mpi.results import Results, moment_results
 
 _DEMO_MODEL = "structured-coalescent"
 _DEMO_MOMENTS = 2
@@ -39,13 +38,13 @@ _DAY = 86_400
 
 def run(options: argparse.Namespace) -> int:
     """Records a trace; see :func:`phasic_mpi.pipeline.run`."""
-    rows = None
+    theta = None
     n_moments = options.moments or 1
     if options.graph is None and options.theta is None:
-        rows = given_theta([MODELS[_DEMO_MODEL].choose({}).theta()])
+        theta = given_theta([MODELS[_DEMO_MODEL].choose({}).theta()])
         n_moments = options.moments or _DEMO_MOMENTS
     elif options.theta is not None or options.moments is not None:
-        rows = given_theta(options.theta)
+        theta = given_theta(options.theta)
     settings = Settings(
         strategy=options.strategy,
         min_size=options.min_size,
@@ -63,13 +62,13 @@ def run(options: argparse.Namespace) -> int:
             _loader(options.graph),
             settings,
             output=options.output,
-            theta=rows,
+            theta=theta,
             n_moments=n_moments,
             hooks=Hooks(on_progress=progress.update, stop_requested=stop_requested),
         )
     with mpi.agree(comm, "report"):
         if comm.rank == 0:
-            _report_run(options, result, rows)
+            _report_run(options, result)
     return 0
 
 
@@ -107,12 +106,12 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _report_run(
-    options: argparse.Namespace, result: RunResult, theta: NDArray[np.float64] | None
-) -> None:
+def _report_run(options: argparse.Namespace, result: RunResult) -> None:
     facts = result.report.to_dict()
-    if result.moments is not None and theta is not None:
-        facts.update(theta=theta.tolist(), moments=result.moments.tolist())
+    found = _moments(result)
+    if found is not None:
+        arrays = {name: array.tolist() for name, array in found.arrays().items()}
+        facts.update(**arrays, **found.names())
     if options.report is not None:
         text = json.dumps(facts, indent=2) + "\n"
         files.write_atomically(options.report, text.encode(), mode=0o666)
@@ -120,8 +119,14 @@ def _report_run(
         print_json(facts)
         return
     print_tables(*_run_tables(result, options.output))
-    if result.moments is not None and theta is not None:
-        print_tables(*results.tables(moment_results(theta, result.moments)))
+    if found is not None:
+        print_tables(*results.tables(found))
+
+
+def _moments(result: RunResult) -> Results | None:
+    if result.trace is None or result.theta is None or result.moments is None:
+        return None
+    return moment_results(result.theta, result.moments, result.trace.parameter_names)
 
 
 def _run_tables(result: RunResult, output: Path | None) -> list[Table]:

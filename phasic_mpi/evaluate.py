@@ -11,7 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from phasic_mpi import _core
 from phasic_mpi.errors import EvaluationError
 from phasic_mpi.graph import MASS_TOLERANCE
+from phasic_mpi.names import describe_vertex
+from phasic_mpi.theta import ThetaLike, describe_theta, theta_rows
 from phasic_mpi.trace import EliminationTrace
+
+# A name of a reward that is kept with the trace, or ``float64[n_vertices]``.
+RewardsLike = str | ArrayLike
 
 
 def require_moments(n_moments: int) -> None:
@@ -66,31 +71,6 @@ def legal_starts(trace: EliminationTrace, theta: NDArray[np.float64]) -> NDArray
     return legal
 
 
-def theta_rows(theta: ArrayLike, n_parameters: int) -> NDArray[np.float64]:
-    """Theta as rows, ``float64[n_theta, n_parameters]``.
-
-    Raises:
-        EvaluationError: They have another shape, or are not finite.
-    """
-    rows = np.atleast_2d(np.asarray(theta, dtype=np.float64))
-    if rows.ndim != 2 or rows.shape[1] != n_parameters:
-        raise EvaluationError(
-            "Trace cannot be evaluated",
-            problem=f"expected theta of shape (n_theta, {n_parameters}), got {np.shape(theta)}",
-            context={"n_parameters": n_parameters},
-            resolution="give one number per parameter of the graph",
-        )
-    if not np.isfinite(rows).all():
-        index = int(np.argmin(np.isfinite(rows).all(axis=1)))
-        raise EvaluationError(
-            "Trace cannot be evaluated",
-            problem=f"expected finite parameters, got theta = {rows[index].tolist()}",
-            context={"row of theta": index},
-            resolution="give finite parameters",
-        )
-    return rows
-
-
 class _AtTheta(NamedTuple):
     """A trace at one theta: its factorisation and its initial distribution."""
 
@@ -110,29 +90,35 @@ class Replay:
         self._position = trace.position()
         self._core = trace.core()
 
+    def rows(self, theta: ThetaLike) -> NDArray[np.float64]:
+        """Theta as rows, ``float64[n_theta, n_parameters]``; see :func:`theta_rows`."""
+        return theta_rows(theta, self.trace.n_parameters, self.trace.parameter_names)
+
     def moments(
-        self, theta: ArrayLike, n_moments: int, rewards: ArrayLike | None = None
+        self, theta: ThetaLike, n_moments: int, rewards: RewardsLike | None = None
     ) -> NDArray[np.float64]:
         """Raw moments of the reward accumulated until absorption.
 
         ``E[Y^k] = k! alpha (M^-1 R)^k 1`` (van Loan 1978; Bladt and Nielsen 2017, section 8).
 
         Args:
-            theta: ``float64[n_theta, n_parameters]``, or one row of it.
+            theta: ``float64[n_theta, n_parameters]``, or one row of it; a row may also be a mapping
+                of the names of the parameters to numbers.
             n_moments: Highest moment, at least 1.
-            rewards: ``float64[n_vertices]``, reward per unit of time; 1 everywhere (the time to
-                absorption) if not given.
+            rewards: ``float64[n_vertices]``, reward per unit of time, or the name of one that is
+                kept with the trace; 1 everywhere (the time to absorption) if not given.
 
         Returns:
             ``float64[n_theta, n_moments]``: row ``i``, column ``k - 1`` is the ``k``-th moment at
             ``theta[i]``.
 
         Raises:
-            EvaluationError: Theta or rewards of a wrong shape or not finite; an edge whose weight
-                is negative or not finite; vertices that cannot be left at this theta.
+            EvaluationError: Theta or rewards of a wrong shape or not finite, or names that there
+                are not; an edge whose weight is negative or not finite; vertices that cannot be
+                left at this theta.
         """
         require_moments(n_moments)
-        rows = theta_rows(theta, self.trace.n_parameters)
+        rows = self.rows(theta)
         reward = self._rewards(rewards)
         out = np.empty((rows.shape[0], n_moments))
         for index, row in enumerate(rows):
@@ -146,14 +132,14 @@ class Replay:
         return out
 
     def expected_rewards(
-        self, theta: ArrayLike, rewards: ArrayLike | None = None
+        self, theta: ThetaLike, rewards: RewardsLike | None = None
     ) -> NDArray[np.float64]:
         """Expected reward until absorption from every vertex; ``float64[n_vertices]``.
 
         Zero at absorbing vertices; the starting vertex holds the mean over the initial
         distribution. Arguments and errors as in :meth:`moments`, for one theta.
         """
-        (row,) = theta_rows(theta, self.trace.n_parameters)
+        (row,) = self.rows(theta)
         factor, alpha = self._at(row)
         solution = self._rewards(rewards)
         factor.solve(solution)
@@ -162,20 +148,20 @@ class Replay:
         out[0] = _sum_of_products(alpha, solution)
         return out
 
-    def expected_visits(self, theta: ArrayLike) -> NDArray[np.float64]:
+    def expected_visits(self, theta: ThetaLike) -> NDArray[np.float64]:
         """Expected time spent in every vertex before absorption; ``float64[n_vertices]``.
 
         One transposed solve: ``alpha M^-1``. Arguments and errors as in :meth:`moments`, for one
         theta.
         """
-        (row,) = theta_rows(theta, self.trace.n_parameters)
+        (row,) = self.rows(theta)
         factor, solution = self._at(row)
         factor.solve(solution, transpose=True)
         out = np.zeros(self.trace.n_vertices)
         out[self.trace.vertex] = solution
         return out
 
-    def require_legal(self, theta: ArrayLike, *, row: int) -> None:
+    def require_legal(self, theta: ThetaLike, *, row: int) -> None:
         """Refuses a theta at which the trace cannot be evaluated.
 
         Args:
@@ -185,13 +171,15 @@ class Replay:
         Raises:
             EvaluationError: As :meth:`moments`.
         """
-        (numbers,) = theta_rows(theta, self.trace.n_parameters)
+        (numbers,) = self.rows(theta)
         self._at(numbers, row)
 
-    def _rewards(self, rewards: ArrayLike | None) -> NDArray[np.float64]:
+    def _rewards(self, rewards: RewardsLike | None) -> NDArray[np.float64]:
         """Rewards by position; a fresh array."""
         if rewards is None:
             return np.ones(self.trace.n_transient)
+        if isinstance(rewards, str):
+            rewards = self.trace.reward(rewards)
         array = np.asarray(rewards, dtype=np.float64)
         require_rewards(array, self.trace.n_vertices)
         return array[self.trace.vertex]
@@ -199,7 +187,7 @@ class Replay:
     def _at(self, theta: NDArray[np.float64], row: int = 0) -> _AtTheta:
         trace = self.trace
         weight = np.concatenate([trace.constant, _linear(trace.coefficient, theta)])
-        place = {"row of theta": row, "theta": theta.tolist()}
+        place = {"row of theta": row, "theta": describe_theta(theta, trace.parameter_names)}
         self._require_rates(weight, place)
         values = _sums(trace.edge_slot, weight, trace.n_slots)
         factor = _core.Factor(self._core, values)
@@ -207,9 +195,9 @@ class Replay:
             vertex = int(trace.vertex[factor.failed])
             raise EvaluationError(
                 "Trace cannot be evaluated",
-                problem=f"expected a positive finite rate out of vertex {vertex} (state "
-                f"{trace.states[vertex].tolist()}), directly or through the vertices eliminated "
-                "before it, but absorption cannot be reached or the rates overflow",
+                problem=f"expected a positive finite rate out of {self._named(vertex)}, directly "
+                "or through the vertices eliminated before it, but absorption cannot be reached or "
+                "the rates overflow",
                 context=place,
                 resolution="use parameters at which every vertex can be left for absorption",
             )
@@ -232,6 +220,9 @@ class Replay:
         transient = position >= 0
         return _sums(position[transient], mass[transient], trace.n_transient)
 
+    def _named(self, vertex: int) -> str:
+        return describe_vertex(vertex, self.trace.states, self.trace.state_names)
+
     def _require_rates(self, weight: NDArray[np.float64], place: Mapping[str, object]) -> None:
         legal = np.isfinite(weight) & (weight >= 0)
         if legal.all():
@@ -244,8 +235,8 @@ class Replay:
             f"{weight[edge]}",
             context={
                 **place,
-                "from state": self.trace.states[source].tolist(),
-                "to state": self.trace.states[target].tolist(),
+                "from": self._named(source),
+                "to": self._named(target),
                 "illegal edges": int((~legal).sum()),
             },
             resolution="use parameters at which every edge has a rate",
@@ -253,20 +244,20 @@ class Replay:
 
 
 def moments(
-    trace: EliminationTrace, theta: ArrayLike, n_moments: int, rewards: ArrayLike | None = None
+    trace: EliminationTrace, theta: ThetaLike, n_moments: int, rewards: RewardsLike | None = None
 ) -> NDArray[np.float64]:
     """Raw moments 1 to ``n_moments`` of a trace; see :meth:`Replay.moments`."""
     return Replay(trace).moments(theta, n_moments, rewards)
 
 
 def expected_rewards(
-    trace: EliminationTrace, theta: ArrayLike, rewards: ArrayLike | None = None
+    trace: EliminationTrace, theta: ThetaLike, rewards: RewardsLike | None = None
 ) -> NDArray[np.float64]:
     """Expected reward from every vertex; see :meth:`Replay.expected_rewards`."""
     return Replay(trace).expected_rewards(theta, rewards)
 
 
-def expected_visits(trace: EliminationTrace, theta: ArrayLike) -> NDArray[np.float64]:
+def expected_visits(trace: EliminationTrace, theta: ThetaLike) -> NDArray[np.float64]:
     """Expected time spent in every vertex; see :meth:`Replay.expected_visits`."""
     return Replay(trace).expected_visits(theta)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ from phasic_mpi import comm as mpi
 from phasic_mpi import files, log, results
 from phasic_mpi.display import Progress, print_tables, print_text, size
 from phasic_mpi.errors import ConfigError
-from phasic_mpi.evaluate import theta_rows
 from phasic_mpi.evaluation import DEFAULT_MEMORY
 from phasic_mpi.evaluation import evaluate as evaluate_on_ranks
 from phasic_mpi.evaluator import Inputs
@@ -23,6 +23,8 @@ from phasic_mpi.pipeline import Hooks
 from phasic_mpi.plotting import draw, require_few
 from phasic_mpi.quantities import FUNCTIONS, Request
 from phasic_mpi.results import Results
+from phasic_mpi.theta import ThetaLike, theta_rows
+from phasic_mpi.trace import EliminationTrace
 from phasic_mpi.trace_io import load_trace
 
 _FORMAT_OF = {".json": "json", ".csv": "csv", ".h5": "hdf5", ".hdf5": "hdf5"}
@@ -57,22 +59,22 @@ def evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def given_theta(rows: list[list[float]] | None) -> NDArray[np.float64]:
+def given_theta(rows: Sequence[list[float] | dict[str, float]] | None) -> ThetaLike:
     """One row per ``--theta``; without any, the one that suits graphs without parameters.
 
     Raises:
-        ConfigError: They are not equally long.
+        ConfigError: Rows of numbers are not equally long.
     """
     if rows is None:
         return np.zeros((1, 0))
-    lengths = sorted({len(row) for row in rows})
+    lengths = sorted({len(row) for row in rows if isinstance(row, list)})
     if len(lengths) > 1:
         raise ConfigError(
             "The rows of theta do not fit together",
             problem=f"expected equally many numbers in each --theta, got {lengths}",
             resolution="give one number per parameter of the graph in each --theta",
         )
-    return np.array(rows, dtype=np.float64)
+    return rows
 
 
 def _format(given: str | None, output: Path | None) -> str:
@@ -111,15 +113,29 @@ def _require_outputs(options: argparse.Namespace) -> None:
 def _load(options: argparse.Namespace) -> Inputs:
     trace = load_trace(options.trace)
     if options.theta_file is not None:
-        theta = load_theta(options.theta_file, trace.n_parameters)
+        theta = load_theta(options.theta_file, trace.n_parameters, trace.parameter_names)
     else:
-        theta = theta_rows(given_theta(options.theta), trace.n_parameters)
+        theta = theta_rows(given_theta(options.theta), trace.n_parameters, trace.parameter_names)
     if options.plot is not None:
         require_few(len(theta))
+    if options.reward is not None:
+        return Inputs(trace, theta, _stored_rewards(trace, options.reward), tuple(options.reward))
     rewards = None
     if options.rewards is not None:
         rewards = load_rewards(options.rewards, trace.n_vertices)
     return Inputs(trace, theta, rewards)
+
+
+def _stored_rewards(trace: EliminationTrace, names: list[str]) -> NDArray[np.float64]:
+    """One reward as ``float64[n_vertices]``, several as rows."""
+    rows = [trace.reward(name) for name in names]
+    if len(set(names)) < len(names):
+        raise ConfigError(
+            "The rewards cannot be told apart",
+            problem=f"expected each --reward once, got {', '.join(names)}",
+            resolution="name each reward once",
+        )
+    return rows[0] if len(rows) == 1 else np.stack(rows)
 
 
 def _write(found: Results, form: str, output: Path | None) -> None:

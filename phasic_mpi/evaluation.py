@@ -106,9 +106,10 @@ def _share(comm: Comm, inputs: Inputs | None) -> tuple[Inputs, int]:
     if inputs is not None and inputs.rewards is not None:
         arrays["rewards"] = inputs.rewards
     rewards = mpi.share_arrays(comm, arrays).get("rewards")
-    n_theta = mpi.share(comm, 0 if inputs is None else len(inputs.theta), int)
+    facts = (0, ()) if inputs is None else (len(inputs.theta), inputs.reward_names)
+    n_theta, names = mpi.share(comm, facts, tuple[int, tuple[str, ...]])
     if inputs is None:
-        inputs = Inputs(trace, np.zeros((0, trace.n_parameters)), rewards)
+        inputs = Inputs(trace, np.zeros((0, trace.n_parameters)), rewards, names)
     return inputs, n_theta
 
 

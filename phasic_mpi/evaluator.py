@@ -14,6 +14,7 @@ from phasic_mpi.errors import CancelledError, ConfigError, EvaluationError
 from phasic_mpi.evaluate import Replay, legal_starts
 from phasic_mpi.quantities import Quantity, Request, quantities
 from phasic_mpi.results import Results
+from phasic_mpi.theta import describe_theta
 from phasic_mpi.trace import EliminationTrace
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ class Inputs:
         theta: ``float64[n_theta, n_parameters]``.
         rewards: ``float64[n_vertices]``, or ``float64[n_rewards, n_vertices]`` for several rewards;
             None for the time to absorption.
+        reward_names: Names of the rewards, or of the one, if they have some.
     """
 
     trace: EliminationTrace
     theta: NDArray[np.float64]
     rewards: NDArray[np.float64] | None = None
+    reward_names: tuple[str, ...] = ()
 
     @property
     def n_rewards(self) -> int | None:
@@ -54,6 +57,8 @@ class Inputs:
             n_parameters=self.trace.n_parameters,
             n_rewards=self.n_rewards,
             has_rewards=self.rewards is not None,
+            parameter_names=self.trace.parameter_names,
+            reward_names=self.reward_names,
         )
 
 
@@ -234,7 +239,7 @@ def _refuse_theta(
         "Trace cannot be evaluated",
         problem=f"expected finite results, got {value} for {name}, although every weight is legal: "
         "it overflows, or its series does not converge",
-        context={"row of theta": row, "theta": theta.tolist()},
+        context={"row of theta": row, "theta": describe_theta(theta, trace.parameter_names)},
         resolution="use parameters of another scale, lower moments, or another method (--method)",
     )
 
@@ -249,4 +254,4 @@ def to_results(
         quantity.name: part.reshape(len(theta), *quantity.shape)
         for quantity, part in zip(asked, np.split(columns, ends[:-1], axis=1), strict=True)
     }
-    return Results(theta, asked, values)
+    return Results(theta, asked, values, inputs.trace.parameter_names, inputs.reward_names)

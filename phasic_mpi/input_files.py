@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from phasic_mpi import hdf5
 from phasic_mpi.errors import EvaluationError
 from phasic_mpi.evaluate import require_rewards
+from phasic_mpi.names import decode_names, listed, short, theta_labels
 
 # An HDF5 dataset states its size, which may be a lie.
 _BYTE_LIMIT = 1 << 36
@@ -21,15 +22,21 @@ _BYTE_LIMIT = 1 << 36
 _HDF5_SUFFIXES = (".h5", ".hdf5")
 
 
-def load_theta(path: Path, n_parameters: int) -> NDArray[np.float64]:
+def load_theta(
+    path: Path, n_parameters: int, parameter_names: Sequence[str] = ()
+) -> NDArray[np.float64]:
     """Reads rows of theta.
 
-    By the suffix of the file: ``.npy``; ``.h5`` and ``.hdf5`` with a dataset ``theta``, such as a
-    file of results; anything else is CSV, one row per line, behind at most one line of names.
+    By the suffix of the file: ``.npy``; ``.h5`` and ``.hdf5`` with a dataset ``theta`` and perhaps
+    ``parameter_names``, such as a file of results; anything else is CSV, one row per line, behind
+    at most one line of names. Names decide which column is which parameter: where the parameters
+    have some they must be these, in any order, or ``theta_1``, ``theta_2``, ...; where the
+    parameters have none, other names are skipped.
 
     Args:
         path: The file.
         n_parameters: Numbers expected in each row.
+        parameter_names: Names of the parameters, if they have some.
 
     Returns:
         ``float64[n_theta, n_parameters]``.
@@ -40,7 +47,8 @@ def load_theta(path: Path, n_parameters: int) -> NDArray[np.float64]:
         OSError: The file cannot be read.
     """
     if path.suffix != ".npy" and path.suffix not in _HDF5_SUFFIXES:
-        return _read_csv(path, n_parameters)
+        header, theta = _read_csv(path, n_parameters)
+        return theta[:, _columns(path, header, parameter_names, n_parameters)]
     theta = _read_array(path, "theta")
     if theta.ndim != 2 or theta.shape[1] != n_parameters:
         _refuse(path, f"expected theta of shape (n_theta, {n_parameters}), got {theta.shape}")
@@ -50,7 +58,8 @@ def load_theta(path: Path, n_parameters: int) -> NDArray[np.float64]:
     if not finite.all():
         row = int(np.argmin(finite))
         _refuse(path, f"row {row}: expected finite numbers, got {theta[row].tolist()}")
-    return theta
+    names = _read_names(path, "parameter_names")
+    return theta[:, _columns(path, names, parameter_names, n_parameters)]
 
 
 def load_rewards(path: Path, n_vertices: int) -> NDArray[np.float64]:
@@ -99,20 +108,50 @@ def _read_array(path: Path, name: str) -> NDArray[np.float64]:
     return np.asarray(arrays[name], dtype=np.float64)
 
 
-def _read_csv(path: Path, n_parameters: int) -> NDArray[np.float64]:
+def _read_names(path: Path, name: str) -> tuple[str, ...]:
+    if path.suffix == ".npy":
+        return ()
+    found = hdf5.read_foreign(path, names=[name], byte_limit=_BYTE_LIMIT, kinds="S")
+    return decode_names(found.get(name))
+
+
+def _columns(
+    path: Path, found: Sequence[str], parameter_names: Sequence[str], n_parameters: int
+) -> list[int]:
+    """Column of each parameter, by the names of the columns if there are some."""
+    if not found:
+        return list(range(n_parameters))
+    implied = theta_labels((), n_parameters)
+    for labels in (tuple(parameter_names), implied):
+        if sorted(found) == sorted(labels):
+            return [found.index(label) for label in labels]
+    if parameter_names:
+        _refuse(
+            path,
+            f"expected columns named {listed(parameter_names)} in any order, or "
+            f"{listed(implied)}, or a file without names, got {listed([short(n) for n in found])}",
+        )
+    return list(range(n_parameters))
+
+
+def _read_csv(path: Path, n_parameters: int) -> tuple[Sequence[str], NDArray[np.float64]]:
+    """Names in the first line, if there are some, and rows."""
+    names: Sequence[str] = ()
     rows: list[list[float]] = []
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         try:
             for cells in reader:
-                first = reader.line_num == 1
-                if cells and not (first and _are_names(cells)):
+                if reader.line_num == 1 and cells and _are_names(cells):
+                    # numpy.savetxt marks a line of names with a '#'.
+                    names = [cell.strip(" #") for cell in cells]
+                elif cells:
                     rows.append(_numbers(path, reader.line_num, cells, n_parameters))
         except (csv.Error, UnicodeDecodeError) as exc:
             _refuse(path, f"line {reader.line_num + 1}: {exc}")
     if not rows:
         _refuse(path, "expected at least one row of numbers, got none")
-    return np.array(rows, dtype=np.float64).reshape(len(rows), n_parameters)
+    return names, np.array(rows, dtype=np.float64).reshape(len(rows), n_parameters)
 
 
 def _are_names(cells: Sequence[str]) -> bool:

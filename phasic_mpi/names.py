@@ -38,14 +38,14 @@ def checked_names(field: str, names: Iterable[str], expected: int | None = None)
             ``_`` (of ASCII), one given twice, or another number of them.
     """
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise _refuse(field, f"expected a list of names, got {_short(names)}")
+        raise _refuse(field, f"expected a list of names, got {short(names)}")
     found = tuple(names)
     for index, name in enumerate(found):
         if not isinstance(name, str) or not _LEGAL.fullmatch(name):
             raise _refuse(
                 field,
                 f"entry {index}: expected a letter or _, then letters, digits and _, at most "
-                f"{LONGEST_NAME} in all, got {_short(name)}",
+                f"{LONGEST_NAME} in all, got {short(name)}",
             )
     twice = [name for name, count in Counter(found).items() if count > 1]
     if twice:
@@ -88,6 +88,11 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
+def theta_labels(parameter_names: Sequence[str], n_parameters: int) -> tuple[str, ...]:
+    """What the parameters are called in results: their names, or theta_1, theta_2, ..."""
+    return tuple(parameter_names) or tuple(f"theta_{k + 1}" for k in range(n_parameters))
+
+
 def reward_by_name(
     name: str, reward_names: tuple[str, ...], rewards: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -100,7 +105,7 @@ def reward_by_name(
         there = f"one of {listed(reward_names)}" if reward_names else "no name, there are none"
         raise EvaluationError(
             "There is no such reward",
-            problem=f"expected {there}, got {_short(name)}",
+            problem=f"expected {there}, got {short(name)}",
             context={"n_rewards": len(reward_names)},
             resolution="name a reward that is stored with the graph, or give an array with one "
             "number per vertex",
@@ -151,7 +156,8 @@ def decode_names(dataset: NDArray[Any] | None) -> tuple[str, ...]:
     return tuple(name.decode("ascii", "replace") for name in dataset.ravel().tolist())
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A value for messages, cut short."""
     text = repr(value)
     return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
 

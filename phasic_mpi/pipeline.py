@@ -26,7 +26,6 @@ from phasic_mpi.comm import Comm
 from phasic_mpi.errors import (
     ConfigError,
     EnvironmentMismatchError,
-    EvaluationError,
     RunStoppedError,
     StageError,
 )
@@ -37,6 +36,7 @@ from phasic_mpi.report import Report, RunReport, peak_rss_bytes
 from phasic_mpi.scc import Condensation, SccBlock, condense
 from phasic_mpi.stitch import stitch
 from phasic_mpi.store import TraceStore
+from phasic_mpi.theta import ThetaLike, theta_rows
 from phasic_mpi.trace import BlockTrace, EliminationTrace
 
 # Blocks are recorded, and handed to the cache, in batches of about this much estimated work: small
@@ -97,11 +97,13 @@ class RunResult:
     Attributes:
         report: Counts, bytes and seconds; complete on rank 0.
         trace: The trace on rank 0, None elsewhere.
-        moments: ``float64[n_theta, n_moments]`` on rank 0 if theta was given, else None.
+        theta: ``float64[n_theta, n_parameters]`` on rank 0 if theta was given, else None.
+        moments: ``float64[n_theta, n_moments]`` there, else None.
     """
 
     report: RunReport
     trace: EliminationTrace | None
+    theta: NDArray[np.float64] | None = None
     moments: NDArray[np.float64] | None = None
 
 
@@ -149,7 +151,7 @@ def run(
     settings: Settings,
     *,
     output: Path | None = None,
-    theta: NDArray[np.float64] | None = None,
+    theta: ThetaLike | None = None,
     n_moments: int = 1,
     hooks: Hooks | None = None,
 ) -> RunResult:
@@ -160,7 +162,7 @@ def run(
         load: Called on rank 0 alone.
         settings: Equal on every rank.
         output: Trace file to write, on rank 0.
-        theta: ``float64[n_theta, n_parameters]`` at which to compute moments, on rank 0.
+        theta: Rows at which to compute moments, on rank 0; see :func:`phasic_mpi.theta.theta_rows`.
         n_moments: Highest moment.
         hooks: See :class:`Hooks`.
 
@@ -173,20 +175,20 @@ def run(
     with mpi.ending_all(comm), _stops_apart():
         store, recorder = _start(job, output)
         with job.local("load"):
-            graph = load() if comm.rank == 0 else None
+            graph, rows = load() if comm.rank == 0 else None, None
             if graph is not None and theta is not None:
-                _require_theta(theta, graph.n_parameters)
+                rows = theta_rows(theta, graph.n_parameters, graph.parameter_names)
         trace = _record(job, graph, store, recorder)
         with job.local("write"):
             if trace is not None and output is not None:
                 job.report.file_bytes = trace_io.save_trace(trace, output)
         values = None
         with job.local("evaluate"):
-            if trace is not None and theta is not None:
-                values = moments(trace, theta, n_moments)
+            if trace is not None and rows is not None:
+                values = moments(trace, rows, n_moments)
         job.report.n_failed_cache_writes = sum(mpi.collect(comm, store.n_failed_writes))
         job.report.peak_rss_bytes = mpi.collect(comm, peak_rss_bytes())
-    return RunResult(job.report, trace, values)
+    return RunResult(job.report, trace, rows, values)
 
 
 def record_trace(
@@ -262,15 +264,6 @@ def _start(job: _Run, output: Path | None) -> tuple[TraceStore, Recorder]:
 def _facts(settings: Settings) -> dict[str, str]:
     """What must agree on all ranks; a cache may lie on the scratch disk of each host."""
     return {**config.code_facts(), "settings": str(replace(settings, cache_dir=None))}
-
-
-def _require_theta(theta: NDArray[np.float64], n_parameters: int) -> None:
-    if theta.shape[1] != n_parameters:
-        raise EvaluationError(
-            "The graph cannot be evaluated at this theta",
-            problem=f"expected {n_parameters} parameters, got {theta.shape[1]}",
-            resolution="give one number per parameter of the graph",
-        )
 
 
 def _require_graph(graph: PhaseTypeGraph | None) -> PhaseTypeGraph:

@@ -6,8 +6,8 @@ import argparse
 
 from phasic_mpi import config, files, log
 from phasic_mpi.display import size
-from phasic_mpi.evaluate import theta_rows
 from phasic_mpi.pictures import drawing, figures, graphviz
+from phasic_mpi.theta import theta_rows
 
 
 def plot(options: argparse.Namespace) -> int:
@@ -19,7 +19,8 @@ def plot(options: argparse.Namespace) -> int:
     subject = drawing.Subject(options.file)
     theta = None
     if options.theta is not None:
-        (theta,) = theta_rows(options.theta, subject.structure.n_parameters)
+        structure = subject.structure
+        (theta,) = theta_rows(options.theta, structure.n_parameters, structure.parameter_names)
     drawing.draw(subject, options.output, kind=options.kind, theta=theta)
     n_bytes = options.output.stat().st_size
     log.get_logger().info("%s: %s", options.output, size(n_bytes))

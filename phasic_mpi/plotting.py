@@ -48,10 +48,12 @@ def draw(path: Path, evaluator: Evaluator, request: Request, theta: NDArray[np.f
     Raises:
         EvaluationError: The density cannot be computed.
     """
-    labels = [f"theta = {', '.join(f'{x:g}' for x in row)}" for row in theta]
+    labels = [_label(row, evaluator.inputs.trace.parameter_names) for row in theta]
     if evaluator.inputs.n_rewards is not None:
         means = evaluator.results(Request(n_moments=1), theta).values["moments"][..., 0]
-        densities.save_means(path, means, labels, unit="reward")
+        densities.save_means(
+            path, means, labels, unit="reward", reward_names=evaluator.inputs.reward_names
+        )
         return
     marked = request.points.get("quantile", _MARKED)
     found = evaluator.results(
@@ -67,4 +69,13 @@ def draw(path: Path, evaluator: Evaluator, request: Request, theta: NDArray[np.f
     ]
     unit = "time" if evaluator.inputs.rewards is None else "reward"
     what = "time to absorption" if evaluator.inputs.rewards is None else "accumulated reward"
+    what = " ".join([what, *evaluator.inputs.reward_names])
     densities.save_densities(path, curves, unit=unit, what=what)
+
+
+def _label(theta: NDArray[np.float64], parameter_names: tuple[str, ...]) -> str:
+    """What the legend says of one theta."""
+    values = [f"{x:g}" for x in theta]
+    if not parameter_names:
+        return f"theta = {', '.join(values)}"
+    return ", ".join(f"{name} = {x}" for name, x in zip(parameter_names, values, strict=True))

@@ -9,6 +9,7 @@ from itertools import product
 from typing import NoReturn
 
 from phasic_mpi.errors import ConfigError
+from phasic_mpi.names import theta_labels
 
 METHODS = ("auto", "uniformisation", "inversion")
 
@@ -66,10 +67,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of the results: what is counted along it, and its coordinates."""
+    """One axis of the results.
+
+    Attributes:
+        name: What is counted along it.
+        coordinates: Numbers along it.
+        labels: Names that stand for these numbers in texts; none if the numbers do.
+    """
 
     name: str
     coordinates: tuple[float, ...]
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,28 +108,37 @@ class Quantity:
 
     def columns(self) -> Iterator[str]:
         """Names with units of the results at one theta as one row, last axis fastest."""
-        for coordinates in product(*(axis.coordinates for axis in self.axes)):
-            yield self._column(dict(zip((a.name for a in self.axes), coordinates, strict=True)))
+        labels = [axis.labels or tuple(map(repr, axis.coordinates)) for axis in self.axes]
+        for texts in product(*labels):
+            yield self._column(dict(zip((axis.name for axis in self.axes), texts, strict=True)))
 
-    def _column(self, at: dict[str, float]) -> str:
+    def _column(self, at: dict[str, str]) -> str:
         unit = self.unit
-        parts = [f"reward_{at['reward']:g}"] if "reward" in at else []
+        parts = []
+        if "reward" in at:
+            parts.append(f"reward_{at['reward']}" if at["reward"].isdecimal() else at["reward"])
         if self.value_name == "moments":
-            parts.append(f"moment_{at['moment']:g}")
-            unit = unit.replace("^k", "" if at["moment"] == 1 else f"^{at['moment']:g}")
+            parts.append(f"moment_{at['moment']}")
+            unit = unit.replace("^k", "" if at["moment"] == "1" else f"^{at['moment']}")
         elif "reward_2" in at:
-            parts = [f"{self.value_name}_{at['reward_1']:g}_{at['reward_2']:g}"]
+            parts = [f"{self.value_name}_{at['reward_1']}_{at['reward_2']}"]
         else:
-            (point,) = (x for name, x in at.items() if name in ("time", "probability"))
-            parts.append(f"{self.value_name}_at_{point!r}")
+            (point,) = (text for name, text in at.items() if name in ("time", "probability"))
+            parts.append(f"{self.value_name}_at_{point}")
         name = "_".join(parts)
         if "theta" in at:
-            name = f"d_{name}_d_theta_{at['theta']:g}"
+            name = f"d_{name}_d_{at['theta']}"
         return f"{name} [{unit}]"
 
 
 def quantities(
-    request: Request, *, n_parameters: int, n_rewards: int | None, has_rewards: bool
+    request: Request,
+    *,
+    n_parameters: int,
+    n_rewards: int | None,
+    has_rewards: bool,
+    parameter_names: tuple[str, ...] = (),
+    reward_names: tuple[str, ...] = (),
 ) -> list[Quantity]:
     """The arrays that answer a request, in the order in which they are shown.
 
@@ -130,6 +147,8 @@ def quantities(
         n_parameters: Length of theta.
         n_rewards: Number of rewards if there are several, which adds an axis; else None.
         has_rewards: Whether rewards are accumulated, not time.
+        parameter_names: Names of the entries of theta, if they have some.
+        reward_names: Names of the rewards, or of the one, if they have some.
 
     Raises:
         ConfigError: Covariances without several rewards, a gradient without parameters.
@@ -137,13 +156,15 @@ def quantities(
     if request.covariance and n_rewards is None:
         _refuse(
             "expected several rewards for covariances, got one",
-            "give --rewards a two-dimensional array, one row for each reward",
+            "give --rewards a two-dimensional array, one row for each reward, or several --reward",
         )
     if request.gradient and n_parameters == 0:
         _refuse("expected parameters for a gradient, the graph has none", "leave --gradient out")
     unit = "reward" if has_rewards else "time"
     whose = "the accumulated reward" if has_rewards else "the time to absorption"
-    each = () if n_rewards is None else (_counted("reward", n_rewards),)
+    if n_rewards is None and reward_names:
+        whose += f" '{reward_names[0]}'"
+    each = () if n_rewards is None else (_counted("reward", n_rewards, reward_names),)
     found = []
     if request.n_moments:
         axes = (*each, _counted("moment", request.n_moments))
@@ -154,25 +175,27 @@ def quantities(
             axes = (*each, Axis(along, request.points[name]))
             found.append(Quantity(name, f"{title} of {whose}", axes, form.format(unit)))
     if request.covariance and n_rewards is not None:
-        axes = (_counted("reward_1", n_rewards), _counted("reward_2", n_rewards))
+        pair = ("reward_1", "reward_2")
+        axes = tuple(_counted(name, n_rewards, reward_names) for name in pair)
         found.append(Quantity("covariance", "Covariance of rewards", axes, f"{unit}^2"))
         found.append(Quantity("correlation", "Correlation of rewards", axes, "1"))
     if request.gradient:
-        found += [_gradient(quantity, n_parameters) for quantity in found]
+        entries = _counted("theta", n_parameters, theta_labels(parameter_names, n_parameters))
+        found += [_gradient(quantity, entries) for quantity in found]
     return found
 
 
-def _gradient(quantity: Quantity, n_parameters: int) -> Quantity:
+def _gradient(quantity: Quantity, theta: Axis) -> Quantity:
     return Quantity(
         f"{quantity.name}{GRADIENT_SUFFIX}",
         f"Gradient: {quantity.title}",
-        (*quantity.axes, _counted("theta", n_parameters)),
+        (*quantity.axes, theta),
         f"{quantity.unit}/theta",
     )
 
 
-def _counted(name: str, n: int) -> Axis:
-    return Axis(name, tuple(range(1, n + 1)))
+def _counted(name: str, n: int, labels: tuple[str, ...] = ()) -> Axis:
+    return Axis(name, tuple(range(1, n + 1)), labels)
 
 
 def _require_point(name: str, point: float) -> None:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from phasic_mpi import hdf5
 from phasic_mpi.display import Table
-from phasic_mpi.quantities import GRADIENT_SUFFIX, Quantity, Request, quantities
+from phasic_mpi.names import encode_names, theta_labels
+from phasic_mpi.quantities import GRADIENT_SUFFIX, Axis, Quantity, Request, quantities
 
 FILETYPE = "phasic_mpi.results"
-VERSION = (1, 0)
+VERSION = (1, 1)
 
 # A longer table helps nobody; files have everything.
 _SHOWN_ROWS = 200
@@ -41,11 +42,25 @@ class Results:
         quantities: What was computed.
         values: ``float64[n_theta, *shape]`` of each quantity, by its name. Correlations with a
             reward that does not vary are NaN.
+        parameter_names: Names of the entries of theta, if they have some.
+        reward_names: Names of the rewards, or of the one, if they have some.
     """
 
     theta: NDArray[np.float64]
     quantities: list[Quantity]
     values: dict[str, NDArray[np.float64]]
+    parameter_names: tuple[str, ...] = ()
+    reward_names: tuple[str, ...] = ()
+
+    @property
+    def theta_labels(self) -> tuple[str, ...]:
+        """What the entries of theta are called in texts."""
+        return theta_labels(self.parameter_names, self.theta.shape[1])
+
+    def names(self) -> dict[str, list[str]]:
+        """Names of parameters and of rewards, where there are some."""
+        kinds = ("parameter_names", "reward_names")
+        return {kind: list(getattr(self, kind)) for kind in kinds if getattr(self, kind)}
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """Theta, values, and the points that functions were evaluated at, by their names."""
@@ -59,7 +74,11 @@ class Results:
         return found
 
 
-def moment_results(theta: NDArray[np.float64], moments: NDArray[np.float64]) -> Results:
+def moment_results(
+    theta: NDArray[np.float64],
+    moments: NDArray[np.float64],
+    parameter_names: tuple[str, ...] = (),
+) -> Results:
     """Moments ``float64[n_theta, n_moments]`` of the time to absorption as results."""
     asked = quantities(
         Request(n_moments=moments.shape[1]),
@@ -67,16 +86,17 @@ def moment_results(theta: NDArray[np.float64], moments: NDArray[np.float64]) -> 
         n_rewards=None,
         has_rewards=False,
     )
-    return Results(theta, asked, {"moments": moments})
+    return Results(theta, asked, {"moments": moments}, parameter_names)
 
 
 def to_hdf5(results: Results) -> memoryview:
     """The bytes of a results file, see ``docs/file_formats.md``."""
     units = {f"{quantity.name}_unit": quantity.unit for quantity in results.quantities}
+    names = {name: encode_names(tuple(given)) for name, given in results.names().items()}
     return hdf5.encode(
         FILETYPE,
         VERSION,
-        datasets=results.arrays(),
+        datasets={**results.arrays(), **names},
         attributes=units,
         summary=summary(results),
     )
@@ -88,12 +108,14 @@ def summary(results: Results) -> dict[str, Any]:
         "n_theta": len(results.theta),
         "n_parameters": results.theta.shape[1],
         "quantities": [quantity.name for quantity in results.quantities],
+        **results.names(),
     }
 
 
 def to_json(results: Results) -> str:
     """One JSON object; what is not a number is ``null``."""
     facts: dict[str, Any] = {name: _nested(array) for name, array in results.arrays().items()}
+    facts.update(results.names())
     facts["axes"] = {
         quantity.name: ["row", *(axis.name for axis in quantity.axes)]
         for quantity in results.quantities
@@ -117,7 +139,7 @@ def to_csv(results: Results) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     n_theta = len(results.theta)
     writer.writerow(
-        [*_theta_names(results), *(name for q in results.quantities for name in q.columns())]
+        [*results.theta_labels, *(name for q in results.quantities for name in q.columns())]
     )
     flat = [results.values[quantity.name].reshape(n_theta, -1) for quantity in results.quantities]
     for row in np.concatenate([results.theta, *flat], axis=1):
@@ -146,27 +168,27 @@ def _table(results: Results, quantity: Quantity, gradient: Quantity | None) -> T
     across = []
     if gradient is None and quantity.name in _WIDE and len(last.coordinates) <= _MOST_ACROSS:
         singular = "moment" if last.name == "moment" else "reward"
-        across = [f"{singular}_{k:g}" for k in last.coordinates]
+        across = list(last.labels) or [f"{singular}_{k:g}" for k in last.coordinates]
     else:
         down = [*down, last]
         across = ["value"]
         values = values[..., np.newaxis]
         if gradient is not None:
             values = np.concatenate([values, results.values[gradient.name]], axis=-1)
-            across += [f"d/d {name}" for name in _theta_names(results)]
-    theta_names, theta = _theta_names(results), results.theta.tolist()
+            across += [f"d/d {name}" for name in results.theta_labels]
+    theta_names, theta = results.theta_labels, results.theta.tolist()
     if len(theta_names) > _MOST_ACROSS:
-        theta_names, theta = ["row of theta"], [[row] for row in range(len(theta))]
+        theta_names, theta = ("row of theta",), [[row] for row in range(len(theta))]
     table = Table(
         f"{quantity.title} [{quantity.unit}]", *theta_names, *(axis.name for axis in down), *across
     )
     digits = 10 if len(across) <= _MOST_ACROSS // 2 else 6
-    coordinates = list(product(*(axis.coordinates for axis in down)))
+    places = list(product(*map(_texts, down)))
     flat = values.reshape(-1, len(across))
     for row in range(min(len(flat), _SHOWN_ROWS)):
-        place = (*theta[row // len(coordinates)], *coordinates[row % len(coordinates)])
+        at = [f"{x:g}" for x in theta[row // len(places)]]
         cells = [f"{x:.{digits}g}" for x in flat[row].tolist()]
-        table.add(*(f"{x:g}" for x in place), *cells)
+        table.add(*at, *places[row % len(places)], *cells)
     if len(flat) > _SHOWN_ROWS:
         table.note = (
             f"and {len(flat) - _SHOWN_ROWS:,} more rows, which --format csv, json and hdf5 write"
@@ -174,5 +196,5 @@ def _table(results: Results, quantity: Quantity, gradient: Quantity | None) -> T
     return table
 
 
-def _theta_names(results: Results) -> list[str]:
-    return [f"theta_{index + 1}" for index in range(results.theta.shape[1])]
+def _texts(axis: Axis) -> tuple[str, ...]:
+    return axis.labels or tuple(f"{x:g}" for x in axis.coordinates)

@@ -47,10 +47,11 @@ def write_results(directory: Path) -> Path:
         covariance=True,
         gradient=True,
     )
-    asked = quantities(request, n_parameters=2, n_rewards=3, has_rewards=True)
+    names = {"parameter_names": ("a", "b"), "reward_names": ("x", "y", "z")}
+    asked = quantities(request, n_parameters=2, n_rewards=3, has_rewards=True, **names)
     values = {quantity.name: np.zeros((4, *quantity.shape)) for quantity in asked}
     path = directory / "results.h5"
-    path.write_bytes(to_hdf5(Results(np.zeros((4, 2)), asked, values)))
+    path.write_bytes(to_hdf5(Results(np.zeros((4, 2)), asked, values, **names)))
     return path
 
 

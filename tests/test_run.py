@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,21 @@ def test_json_output_is_one_object_and_nothing_else(tmp_path: Path, graph_file: 
     facts = json.loads(done.stdout)
     assert facts["theta"] == [[1.0, 0.5], [2.0, 0.1]]
     assert np.shape(facts["moments"]) == (2, 3)
+
+
+def test_a_run_takes_theta_by_name(tmp_path: Path) -> None:
+    graph = replace(GRAPH, parameter_names=("coalescence", "migration"))
+    save_graph(graph, tmp_path / "graph.h5")
+    options = ("run", tmp_path / "graph.h5", "--cache", tmp_path, "--format", "json")
+    done = phasic_mpi(*options, "--theta", "migration=0.5,coalescence=1", n_ranks=2)
+    facts = json.loads(done.stdout)
+    assert (facts["theta"], facts["parameter_names"]) == (
+        [[1.0, 0.5]],
+        ["coalescence", "migration"],
+    )
+    done = phasic_mpi(*options, "--theta", "coalescence=1", n_ranks=2)
+    assert done.returncode == 1
+    assert "the parameters coalescence, migration; unknown: none; missing: migration" in done.stderr
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "h5"])

@@ -82,7 +82,14 @@ def _mark(axes: Any, density: Density, colour: str) -> None:
         )
 
 
-def save_means(path: Path, means: NDArray[np.float64], labels: Sequence[str], *, unit: str) -> None:
+def save_means(
+    path: Path,
+    means: NDArray[np.float64],
+    labels: Sequence[str],
+    *,
+    unit: str,
+    reward_names: Sequence[str] = (),
+) -> None:
     """Draws the means of several rewards as bars, side by side for each theta.
 
     Args:
@@ -90,6 +97,7 @@ def save_means(path: Path, means: NDArray[np.float64], labels: Sequence[str], *,
         means: ``float64[n_theta, n_rewards]``.
         labels: What the legend says of each theta.
         unit: Unit of the means.
+        reward_names: Names of the rewards, if they have some.
     """
 
     def draw(figure: Any) -> None:
@@ -99,8 +107,12 @@ def save_means(path: Path, means: NDArray[np.float64], labels: Sequence[str], *,
         for index, (row, label) in enumerate(zip(means, labels, strict=True)):
             shift = width * (index - (len(means) - 1) / 2)
             axes.bar(rewards + shift, row, width, label=label)
-        axes.xaxis.get_major_locator().set_params(integer=True, nbins=20)
-        axes.set_xlabel("reward (row of the file of rewards)")
+        if reward_names:
+            axes.set_xticks(rewards, reward_names, rotation="vertical")
+            axes.set_xlabel("reward")
+        else:
+            axes.xaxis.get_major_locator().set_params(integer=True, nbins=20)
+            axes.set_xlabel("reward (row of the file of rewards)")
         axes.set_ylabel(f"expected reward [{unit}]")
         axes.legend(fontsize="small")
 

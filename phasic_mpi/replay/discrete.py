@@ -20,6 +20,7 @@ from phasic_mpi.replay.linear import solve
 from phasic_mpi.replay.probability import missing_to_one, nan_unless_probabilities
 from phasic_mpi.replay.program import (
     Program,
+    Theta,
     edge_weights,
     exit_rates,
     initial_distribution,
@@ -27,7 +28,7 @@ from phasic_mpi.replay.program import (
 )
 
 
-def discrete_pmf(program: Program, theta: jax.Array, n_steps: int) -> jax.Array:
+def discrete_pmf(program: Program, theta: Theta, n_steps: int) -> jax.Array:
     """Probabilities of absorption after exactly 0, 1, ..., ``n_steps`` steps.
 
     ``p_0 = 1 - alpha 1``, ``p_k = alpha P^(k-1) M 1`` (Neuts 1975; Bladt and Nielsen 2017). Costs
@@ -35,7 +36,7 @@ def discrete_pmf(program: Program, theta: jax.Array, n_steps: int) -> jax.Array:
 
     Args:
         program: See :func:`load_program`.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or a mapping of the parameters' names to numbers.
         n_steps: Highest number of steps, at least 0; static under ``jit``.
 
     Returns:
@@ -54,7 +55,7 @@ def discrete_pmf(program: Program, theta: jax.Array, n_steps: int) -> jax.Array:
     return jnp.concatenate([chain.atom[jnp.newaxis], absorbed])
 
 
-def discrete_cdf(program: Program, theta: jax.Array, n_steps: int) -> jax.Array:
+def discrete_cdf(program: Program, theta: Theta, n_steps: int) -> jax.Array:
     """Probabilities of absorption within 0, 1, ..., ``n_steps`` steps; ``float64[n_steps + 1]``.
 
     Running sums of :func:`discrete_pmf`, which see for arguments and errors; rounding may bring the
@@ -63,7 +64,7 @@ def discrete_cdf(program: Program, theta: jax.Array, n_steps: int) -> jax.Array:
     return jnp.cumsum(discrete_pmf(program, theta, n_steps))
 
 
-def discrete_moments(program: Program, theta: jax.Array, n_moments: int) -> jax.Array:
+def discrete_moments(program: Program, theta: Theta, n_moments: int) -> jax.Array:
     """Raw moments of the number of steps until absorption, an atom at zero counted as zero.
 
     Factorial moments ``k! alpha P^(k-1) M^-k 1`` (Bladt and Nielsen 2017) become raw
@@ -71,7 +72,7 @@ def discrete_moments(program: Program, theta: jax.Array, n_moments: int) -> jax.
 
     Args:
         program: See :func:`load_program`.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or a mapping of the parameters' names to numbers.
         n_moments: Highest moment, at least 1; static under ``jit``.
 
     Returns:
@@ -101,7 +102,7 @@ class _Chain(NamedTuple):
     stay: jax.Array  # float64[n_transient]
 
 
-def _chain(program: Program, theta: jax.Array) -> _Chain:
+def _chain(program: Program, theta: Theta) -> _Chain:
     weight = edge_weights(program, theta)
     alpha = initial_distribution(program, theta)
     leaving = rates_out(program, weight)

@@ -17,9 +17,11 @@ from phasic_mpi.replay.method import Method, choose_method
 from phasic_mpi.replay.moments import moments
 from phasic_mpi.replay.program import (
     Program,
+    Theta,
     edge_weights,
     initial_distribution,
     reward_by_position,
+    theta_vector,
 )
 from phasic_mpi.replay.roots import increasing_root
 from phasic_mpi.replay.uniformisation import OfTimes, uniform_chain
@@ -42,7 +44,7 @@ class _Law(Protocol):
 
 def pdf(
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     times: ArrayLike,
     *,
     rewards: jax.Array | None = None,
@@ -56,7 +58,7 @@ def pdf(
 
     Args:
         program: See :func:`load_program`.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or a mapping of the parameters' names to numbers.
         times: ``float64[...]``, times since the start, or rewards if those are given.
         rewards: ``float64[n_vertices]``, reward per unit of time, positive with uniformisation and
             not negative with inversion; 1 everywhere (the time to absorption) if not given.
@@ -79,7 +81,7 @@ def pdf(
 
 def cdf(
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     times: ArrayLike,
     *,
     rewards: jax.Array | None = None,
@@ -95,7 +97,7 @@ def cdf(
 
 def survival(
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     times: ArrayLike,
     *,
     rewards: jax.Array | None = None,
@@ -111,7 +113,7 @@ def survival(
 
 def hazard(
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     times: ArrayLike,
     *,
     rewards: jax.Array | None = None,
@@ -124,7 +126,7 @@ def hazard(
 
 def state_probabilities(
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     times: ArrayLike,
     *,
     method: str = "auto",
@@ -142,7 +144,7 @@ def state_probabilities(
 
 def quantile(
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     probabilities: ArrayLike,
     *,
     rewards: jax.Array | None = None,
@@ -155,7 +157,7 @@ def quantile(
 
     Args:
         program: See :func:`load_program`.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or a mapping of the parameters' names to numbers.
         probabilities: ``float64[...]``, from 0 to 1.
         rewards: As in :func:`pdf`.
         method: As in :func:`pdf`.
@@ -175,13 +177,16 @@ def quantile(
     largest = jnp.where(probabilities < 1, probabilities, 0.0).max(initial=0.0)
     bound = quantile_bound(program, theta, largest, rewards=rewards)
     choice = choose_method(program, theta, bound, rewards=rewards, method=method, n_terms=n_terms)
-    flat: jax.Array = _quantile(program, theta, reward, probabilities.ravel(), bound, choice=choice)
+    vector = theta_vector(program, theta)
+    flat: jax.Array = _quantile(
+        program, vector, reward, probabilities.ravel(), bound, choice=choice
+    )
     return flat.reshape(probabilities.shape)
 
 
 def atom(
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     *,
     rewards: jax.Array | None = None,
     method: str = "auto",
@@ -192,13 +197,14 @@ def atom(
     :func:`cdf` at 0, at the cost of one solve at most. Arguments and errors as in :func:`pdf`.
     """
     choice = choose_method(program, theta, 0.0, rewards=rewards, method=method, n_terms=n_terms)
-    value: jax.Array = _atom(program, theta, reward_by_position(program, rewards), choice=choice)
+    reward, vector = reward_by_position(program, rewards), theta_vector(program, theta)
+    value: jax.Array = _atom(program, vector, reward, choice=choice)
     return value
 
 
 def quantile_bound(
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     probabilities: ArrayLike,
     *,
     rewards: jax.Array | None = None,
@@ -216,7 +222,7 @@ def quantile_bound(
 def _at_times(
     quantity: Callable[[_Law], OfTimes],
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     times: ArrayLike,
     rewards: jax.Array | None,
     method: str,
@@ -226,8 +232,9 @@ def _at_times(
     largest = times if isinstance(times, jax.core.Tracer) else np.max(times, initial=0.0)
     choice = choose_method(program, theta, largest, rewards=rewards, method=method, n_terms=n_terms)
     reward = reward_by_position(program, rewards)
+    vector = theta_vector(program, theta)
     values: jax.Array = _values(
-        program, theta, reward, time.ravel(), quantity=quantity, choice=choice
+        program, vector, reward, time.ravel(), quantity=quantity, choice=choice
     )
     return values.reshape(time.shape + values.shape[1:])
 

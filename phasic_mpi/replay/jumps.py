@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from phasic_mpi.errors import EvaluationError
 from phasic_mpi.replay.linear import solve
 from phasic_mpi.replay.probability import missing_to_one, nan_unless_probabilities
-from phasic_mpi.replay.program import Program, edge_weights, initial_distribution
+from phasic_mpi.replay.program import Program, Theta, edge_weights, initial_distribution
 
 
 class JumpRows(NamedTuple):
@@ -31,7 +31,7 @@ class JumpRows(NamedTuple):
     legal: jax.Array  # float64[], 1, or NaN where theta has no law
 
 
-def jump_rows(program: Program, theta: jax.Array) -> JumpRows:
+def jump_rows(program: Program, theta: Theta) -> JumpRows:
     """Sorts the edges and the initial distribution of a program at one theta.
 
     Raises:

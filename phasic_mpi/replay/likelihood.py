@@ -13,12 +13,12 @@ from phasic_mpi.errors import EvaluationError
 from phasic_mpi.evaluate import require_reward_per_vertex
 from phasic_mpi.replay.distributions import atom, pdf
 from phasic_mpi.replay.moments import expected_visits
-from phasic_mpi.replay.program import Program, require_float64
+from phasic_mpi.replay.program import Program, Theta, require_float64
 
 
 def log_likelihood_times(
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     times: jax.Array,
     *,
     rewards: jax.Array | None = None,
@@ -31,7 +31,7 @@ def log_likelihood_times(
 
     Args:
         program: See :func:`load_program`.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or a mapping of the parameters' names to numbers.
         times: ``float64[n_times]``, or rewards if those are given.
         rewards: As in :func:`pdf`.
         method: As in :func:`pdf`. In the tails only uniformisation has a relative precision.
@@ -52,7 +52,7 @@ def log_likelihood_times(
     return jnp.log(jnp.where(times == 0, at_zero, density)).sum()
 
 
-def class_means(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.Array:
+def class_means(program: Program, theta: Theta, rewards: jax.Array) -> jax.Array:
     """Expected reward of every class until absorption; ``float64[n_classes]``.
 
     One transposed solve, ``alpha M^-1 r_i``, whatever the number of classes. With the number of
@@ -67,14 +67,14 @@ def class_means(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.A
     return means * jnp.where((means >= 0).all(), 1.0, jnp.nan)
 
 
-def class_probabilities(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.Array:
+def class_probabilities(program: Program, theta: Theta, rewards: jax.Array) -> jax.Array:
     """Probability that an event falls into each class, if they happen at rates ``rewards``.
 
     The expected rewards of :func:`class_means`, divided by their sum.
 
     Args:
         program: See :func:`load_program`.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or a mapping of the parameters' names to numbers.
         rewards: ``float64[n_classes, n_vertices]``, rate of each class in each vertex.
 
     Returns:
@@ -90,7 +90,7 @@ def class_probabilities(program: Program, theta: jax.Array, rewards: jax.Array) 
 
 
 def log_likelihood_counts(
-    program: Program, theta: jax.Array, counts: jax.Array, rewards: jax.Array
+    program: Program, theta: Theta, counts: jax.Array, rewards: jax.Array
 ) -> jax.Array:
     """Multinomial log-probability of the numbers of events in each class, given their total.
 
@@ -100,7 +100,7 @@ def log_likelihood_counts(
 
     Args:
         program: See :func:`load_program`.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or a mapping of the parameters' names to numbers.
         counts: ``float64[n_classes]``, at least 0; they need not be whole.
         rewards: ``float64[n_classes, n_vertices]``, rate of each class in each vertex, up to a
             common factor.
@@ -122,7 +122,7 @@ def log_likelihood_counts(
 
 
 def log_likelihood_poisson_counts(
-    program: Program, theta: jax.Array, counts: jax.Array, rewards: jax.Array
+    program: Program, theta: Theta, counts: jax.Array, rewards: jax.Array
 ) -> jax.Array:
     """Log-probability of independent Poisson counts whose means are the expected rewards.
 

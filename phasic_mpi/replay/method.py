@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,13 @@ from numpy.typing import ArrayLike
 from phasic_mpi import log
 from phasic_mpi.errors import ConfigError, EvaluationError
 from phasic_mpi.replay import inversion, poisson
-from phasic_mpi.replay.program import Program, edge_weights, reward_by_position
+from phasic_mpi.replay.program import (
+    Program,
+    Theta,
+    edge_weights,
+    reward_by_position,
+    theta_array,
+)
 from phasic_mpi.replay.uniformisation import uniform_rate
 
 METHODS = ("auto", "uniformisation", "inversion")
@@ -35,7 +42,7 @@ class Method(NamedTuple):
 
 def choose_method(
     program: Program,
-    theta: ArrayLike,
+    theta: Theta,
     largest_time: ArrayLike,
     *,
     rewards: jax.Array | None = None,
@@ -51,7 +58,8 @@ def choose_method(
 
     Args:
         program: See :func:`phasic_mpi.replay.load_program`.
-        theta: ``float64[n_parameters]``, or rows of it: the method suits all of them.
+        theta: ``float64[n_parameters]``, or rows of it: the method suits all of them. Or a mapping
+            of the parameters' names to numbers, or to one array each.
         largest_time: Largest time, or reward, to be asked for.
         rewards: ``float64[n_vertices]``, reward per unit of time; 1 everywhere if not given.
         method: ``"auto"``, ``"uniformisation"`` or ``"inversion"``.
@@ -70,7 +78,8 @@ def choose_method(
         return by_inversion
     if method == "uniformisation" and n_terms is not None:
         return Method(method, n_terms)
-    if any(isinstance(array, jax.core.Tracer) for array in (theta, largest_time, reward)):
+    numbers = [*theta.values()] if isinstance(theta, Mapping) else [theta]
+    if any(isinstance(array, jax.core.Tracer) for array in (*numbers, largest_time, reward)):
         raise ConfigError(
             "The distribution cannot be computed",
             problem="expected a method and its number of terms that do not depend on traced "
@@ -90,8 +99,8 @@ def choose_method(
     return by_inversion
 
 
-def _n_terms(program: Program, theta: ArrayLike, reward: jax.Array, largest_time: Any) -> int:
-    rows = jnp.atleast_2d(jnp.asarray(theta, dtype=jnp.float64))
+def _n_terms(program: Program, theta: Theta, reward: jax.Array, largest_time: Any) -> int:
+    rows = jnp.atleast_2d(theta_array(program, theta))
     rate = jax.vmap(lambda row: uniform_rate(program, edge_weights(program, row), reward))(rows)
     mean = max(float(rate.max()) * float(jnp.max(jnp.asarray(largest_time))), 0.0)
     if not math.isfinite(mean):

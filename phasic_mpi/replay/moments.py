@@ -13,6 +13,7 @@ from phasic_mpi.evaluate import require_moments
 from phasic_mpi.replay.linear import solve, solve_transposed
 from phasic_mpi.replay.program import (
     Program,
+    Theta,
     edge_weights,
     exit_rates,
     initial_distribution,
@@ -21,7 +22,7 @@ from phasic_mpi.replay.program import (
 
 
 def moments(
-    program: Program, theta: jax.Array, n_moments: int, rewards: jax.Array | None = None
+    program: Program, theta: Theta, n_moments: int, rewards: jax.Array | None = None
 ) -> jax.Array:
     """Raw moments of the reward accumulated until absorption.
 
@@ -29,7 +30,7 @@ def moments(
 
     Args:
         program: See :func:`load_program`.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or a mapping of the parameters' names to numbers.
         n_moments: Highest moment, at least 1.
         rewards: ``float64[n_vertices]``, reward per unit of time; 1 everywhere (the time to
             absorption) if not given.
@@ -52,9 +53,7 @@ def moments(
     return _sums(initial_distribution(program, theta) * solution)
 
 
-def expected_rewards(
-    program: Program, theta: jax.Array, rewards: jax.Array | None = None
-) -> jax.Array:
+def expected_rewards(program: Program, theta: Theta, rewards: jax.Array | None = None) -> jax.Array:
     """Expected reward until absorption from every vertex; ``float64[n_vertices]``.
 
     Zero at absorbing vertices; the starting vertex holds the mean over the initial distribution.
@@ -66,7 +65,7 @@ def expected_rewards(
     return jnp.zeros(program.n_vertices).at[program.vertex].set(solution).at[0].set(mean)
 
 
-def expected_visits(program: Program, theta: jax.Array) -> jax.Array:
+def expected_visits(program: Program, theta: Theta) -> jax.Array:
     """Expected time spent in every vertex before absorption; ``float64[n_vertices]``.
 
     ``alpha M^-1``, the gradient of the mean reward in the rewards: one transposed solve. Arguments
@@ -78,7 +77,7 @@ def expected_visits(program: Program, theta: jax.Array) -> jax.Array:
     return jnp.zeros(program.n_vertices).at[program.vertex].set(visits)
 
 
-def covariance(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.Array:
+def covariance(program: Program, theta: Theta, rewards: jax.Array) -> jax.Array:
     """Covariance matrix of several rewards accumulated along one path.
 
     ``E[Y_i Y_j] = alpha M^-1 R_i M^-1 r_j + alpha M^-1 R_j M^-1 r_i``: one solve per reward and
@@ -86,7 +85,7 @@ def covariance(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.Ar
 
     Args:
         program: See :func:`load_program`.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or a mapping of the parameters' names to numbers.
         rewards: ``float64[n_rewards, n_vertices]``.
 
     Returns:
@@ -105,7 +104,7 @@ def covariance(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.Ar
     return mixed + mixed.T - jnp.outer(mean, mean)
 
 
-def correlation(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.Array:
+def correlation(program: Program, theta: Theta, rewards: jax.Array) -> jax.Array:
     """Correlation matrix of several rewards accumulated along one path.
 
     Arguments and errors as in :func:`covariance`; NaN also in the row and column of a reward that
@@ -117,7 +116,7 @@ def correlation(program: Program, theta: jax.Array, rewards: jax.Array) -> jax.A
 
 
 def joint_moment(
-    program: Program, theta: jax.Array, rewards: jax.Array, orders: Sequence[int]
+    program: Program, theta: Theta, rewards: jax.Array, orders: Sequence[int]
 ) -> jax.Array:
     """``E[prod_i Y_i^orders_i]`` of several rewards accumulated along one path.
 
@@ -126,7 +125,7 @@ def joint_moment(
 
     Args:
         program: See :func:`load_program`.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or a mapping of the parameters' names to numbers.
         rewards: ``float64[n_rewards, n_vertices]``.
         orders: Power of each reward, at least 0; not all of them 0.
 
@@ -157,7 +156,7 @@ def joint_moment(
 
 
 def laplace_transform(
-    program: Program, theta: jax.Array, s: jax.Array, rewards: jax.Array | None = None
+    program: Program, theta: Theta, s: jax.Array, rewards: jax.Array | None = None
 ) -> jax.Array:
     """``E[exp(-s Y)]`` of the reward accumulated until absorption, an atom at zero included.
 
@@ -165,7 +164,7 @@ def laplace_transform(
 
     Args:
         program: See :func:`load_program`.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or a mapping of the parameters' names to numbers.
         s: One number, real or complex, in the half plane where its real part is not negative.
         rewards: As in :func:`moments`, not negative.
 

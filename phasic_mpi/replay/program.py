@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from phasic_mpi import _core
 from phasic_mpi.errors import ConfigError, EnvironmentMismatchError, EvaluationError
 from phasic_mpi.evaluate import require_reward_per_vertex
 from phasic_mpi.replay.schedule import Schedule, build_schedule
+from phasic_mpi.theta import by_parameter
 from phasic_mpi.trace import EliminationTrace
 
 BACKENDS = ("ffi", "xla")
+
+# One theta: a vector, or a mapping of all names of the parameters to numbers.
+Theta = ArrayLike | Mapping[str, ArrayLike]
 
 # Products of one theta that a step of XLA costs as much as: measured on CPUs. On GPUs it is the
 # launch of some kernels, ten microseconds, beside five nanoseconds for a product of 1,000 theta.
@@ -41,6 +47,7 @@ class Program:
         start_coefficient: ``float64[n_transient, n_parameters]``.
         schedule: Index arrays of the backend "xla", None for "ffi".
         n_vertices: Vertices of the graph.
+        parameter_names: A name for each entry of theta, or ``()``.
         fewest_jumps: Fewest edges from where the process may start to absorption.
         backend: "ffi" or "xla", what factors and solves.
         plan: Pattern in the compiled core for the backend "ffi", kept alive by whoever holds the
@@ -56,6 +63,7 @@ class Program:
     start_coefficient: jax.Array
     schedule: Schedule | None
     n_vertices: int = field(metadata={"static": True})
+    parameter_names: tuple[str, ...] = field(metadata={"static": True})
     fewest_jumps: int = field(metadata={"static": True})
     backend: str = field(metadata={"static": True})
     plan: _core.Plan | None = field(metadata={"static": True})
@@ -118,6 +126,7 @@ def load_program(trace: EliminationTrace, backend: str = "ffi") -> Program:
         ),
         schedule=_schedule(trace, slots) if backend == "xla" else None,
         n_vertices=trace.n_vertices,
+        parameter_names=trace.parameter_names,
         fewest_jumps=plan.fewest_jumps(start[start >= 0]),
         backend=backend,
         plan=plan if backend == "ffi" else None,
@@ -173,22 +182,22 @@ def require_float64() -> None:
         )
 
 
-def edge_weights(program: Program, theta: jax.Array) -> jax.Array:
+def edge_weights(program: Program, theta: Theta) -> jax.Array:
     """Weights of the edges at one theta; ``float64[n_weights]``.
 
     Raises:
         ConfigError: JAX computes in single precision.
-        EvaluationError: Theta of another shape.
+        EvaluationError: Theta of another shape or with other names.
     """
-    return _linear(program.constant, program.coefficient, _checked(program, theta))
+    return _linear(program.constant, program.coefficient, theta_vector(program, theta))
 
 
-def initial_distribution(program: Program, theta: jax.Array) -> jax.Array:
+def initial_distribution(program: Program, theta: Theta) -> jax.Array:
     """Probability of starting at each position; ``float64[n_transient]``.
 
     What is missing to 1 is an atom at zero. Raises as :func:`edge_weights`.
     """
-    return _linear(program.start_constant, program.start_coefficient, _checked(program, theta))
+    return _linear(program.start_constant, program.start_coefficient, theta_vector(program, theta))
 
 
 def rates_out(program: Program, weight: jax.Array) -> jax.Array:
@@ -226,14 +235,34 @@ def _linear(constant: jax.Array, coefficient: jax.Array, theta: jax.Array) -> ja
     return total
 
 
-def _checked(program: Program, theta: jax.Array) -> jax.Array:
+def theta_array(program: Program, theta: Theta) -> jax.Array:
+    """Theta with the parameters along the last axis, in their order; ``float64[...]``.
+
+    The numbers of a mapping may have batch axes, which are broadcast.
+
+    Raises:
+        ConfigError: JAX computes in single precision.
+        EvaluationError: A mapping with other names than the parameters have.
+    """
     require_float64()
-    theta = jnp.asarray(theta, dtype=jnp.float64)
-    if theta.shape != (program.n_parameters,):
+    if not isinstance(theta, Mapping):
+        return jnp.asarray(theta, dtype=jnp.float64)
+    values = by_parameter(theta, program.parameter_names)
+    arrays = [jnp.asarray(value, dtype=jnp.float64) for value in values]
+    return jnp.stack(jnp.broadcast_arrays(*arrays), axis=-1) if arrays else jnp.zeros(0)
+
+
+def theta_vector(program: Program, theta: Theta) -> jax.Array:
+    """One theta as ``float64[n_parameters]``, in the order of the parameters.
+
+    Raises as :func:`edge_weights`.
+    """
+    vector = theta_array(program, theta)
+    if vector.shape != (program.n_parameters,):
         raise EvaluationError(
             "Trace cannot be evaluated",
-            problem=f"expected one theta of shape ({program.n_parameters},), got {theta.shape}",
+            problem=f"expected one theta of shape ({program.n_parameters},), got {vector.shape}",
             context={"n_parameters": program.n_parameters},
             resolution="give one number per parameter; jax.vmap evaluates many theta",
         )
-    return theta
+    return vector

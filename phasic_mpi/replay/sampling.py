@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from phasic_mpi.errors import EvaluationError
 from phasic_mpi.replay.jumps import jump, jump_rows, start
-from phasic_mpi.replay.program import Program, reward_by_position
+from phasic_mpi.replay.program import Program, Theta, reward_by_position
 
 _State = tuple[jax.Array, jax.Array, jax.Array]  # number of the jump, positions, rewards so far
 
@@ -33,7 +33,7 @@ class Paths(NamedTuple):
 
 def sample_times(
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     key: jax.Array,
     n_samples: int,
     rewards: jax.Array | None = None,
@@ -46,7 +46,7 @@ def sample_times(
 
     Args:
         program: See :func:`load_program`.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or a mapping of the parameters' names to numbers.
         key: Key of ``jax.random``.
         n_samples: At least 1; static under ``jit``.
         rewards: ``float64[n_vertices]``, reward per unit of time; 1 everywhere (the time to
@@ -79,13 +79,13 @@ def sample_times(
 
 
 def sample_paths(
-    program: Program, theta: jax.Array, key: jax.Array, n_samples: int, max_jumps: int
+    program: Program, theta: Theta, key: jax.Array, n_samples: int, max_jumps: int
 ) -> Paths:
     """Samples of whole paths of at most ``max_jumps`` jumps; longer ones are marked.
 
     Args:
         program: See :func:`load_program`.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or a mapping of the parameters' names to numbers.
         key: Key of ``jax.random``.
         n_samples: At least 1; static under ``jit``.
         max_jumps: At least 0; static under ``jit``.

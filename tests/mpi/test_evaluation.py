@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -23,7 +24,8 @@ pytestmark = pytest.mark.mpi
 
 LIMIT_SECONDS = 5.0
 
-TRACE = record_alone(build_model("structured-coalescent", n=6, islands=3))
+GRAPH = build_model("structured-coalescent", n=6, islands=3)
+TRACE = record_alone(replace(GRAPH, parameter_names=("coalescence", "migration")))
 THETA = np.random.default_rng(1).uniform(0.2, 2, (301, 2))
 REWARDS = np.random.default_rng(2).uniform(size=(2, TRACE.n_vertices))
 REQUEST = Request(n_moments=2, covariance=True, gradient=True)
@@ -43,8 +45,10 @@ def digest(found: results.Results) -> str:
 
 @pytest.mark.parametrize("n_theta", [2, 301])
 def test_ranks_compute_the_bits_of_one(comm: Comm, n_theta: int) -> None:
-    inputs = Inputs(TRACE, THETA[:n_theta], REWARDS)
-    report, _, found = evaluate(comm, lambda: inputs, REQUEST)
+    inputs = Inputs(TRACE, THETA[:n_theta], REWARDS, ("first", "second"))
+    report, evaluator, found = evaluate(comm, lambda: inputs, REQUEST)
+    assert evaluator.inputs.reward_names == ("first", "second")
+    assert evaluator.program.parameter_names == ("coalescence", "migration")
     assert report.n_theta == n_theta
     assert len(report.compute_seconds) == comm.size
     if comm.rank == 0:

@@ -37,6 +37,15 @@ def test_means_have_labelled_axes_with_units_and_a_legend(tmp_path: Path) -> Non
         assert f"<!-- {text} -->" in drawn
 
 
+def test_means_of_rewards_with_names_show_them(tmp_path: Path) -> None:
+    path = tmp_path / "plot.svg"
+    names = ["singletons", "doubletons"]
+    densities.save_means(path, np.array([[2.0, 1.0]]), ["a"], unit="reward", reward_names=names)
+    drawn = path.read_text()
+    for text in (*names, "reward"):
+        assert f"<!-- {text} -->" in drawn
+
+
 @pytest.mark.parametrize("suffix", figures.SUFFIXES)
 def test_equal_plots_are_equal_files(tmp_path: Path, suffix: str) -> None:
     curves = [density("theta = 1", 1.0)]

@@ -9,6 +9,7 @@ from phasic_mpi.errors import EvaluationError
 from phasic_mpi.evaluate import Replay, expected_rewards, expected_visits, moments
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models import build_model
+from phasic_mpi.trace import EliminationTrace
 from tests.graphs import chain_of_sccs, random_scc
 from tests.recording import record_alone
 
@@ -91,7 +92,7 @@ def test_a_negative_rate_names_the_edge_and_the_theta() -> None:
     trace = record_alone(build_model("structured-coalescent", n=3, islands=2))
     with pytest.raises(EvaluationError, match=r"edge \d+ -> \d+, got -1\.5") as info:
         moments(trace, [1.0, -0.5], 1)
-    assert "theta=[1.0, -0.5]" in str(info.value)
+    assert "theta=[coalescence=1.0, migration=-0.5]" in str(info.value)
 
 
 def test_a_theta_that_closes_the_way_out_names_the_vertex() -> None:
@@ -122,6 +123,49 @@ def test_rewards_that_do_not_fit_are_refused(rewards: np.ndarray) -> None:
 def test_moments_below_the_first_are_refused() -> None:
     with pytest.raises(EvaluationError, match="n_moments of at least 1, got 0"):
         moments(record_alone(erlang(2)), [1.0], 0)
+
+
+def named() -> EliminationTrace:
+    """Three lineages on two islands, with names of everything and a reward."""
+    graph = build_model("structured-coalescent", n=3, islands=2)
+    names = {"parameter_names": ["coalescence", "migration"], "state_names": ["west", "east"]}
+    rewards = {"lineages": graph.states.sum(axis=1)}
+    return record_alone(
+        PhaseTypeGraph.from_serialized({**graph.serialize(), **names, "rewards": rewards})
+    )
+
+
+def test_theta_and_rewards_may_be_given_by_name() -> None:
+    trace = named()
+    rows = [{"migration": 0.5, "coalescence": 1.0}, {"coalescence": 2.0, "migration": 0.25}]
+    reward = trace.states.sum(axis=1)
+    np.testing.assert_array_equal(
+        moments(trace, rows, 3, "lineages"), moments(trace, [[1.0, 0.5], [2.0, 0.25]], 3, reward)
+    )
+    np.testing.assert_array_equal(
+        expected_rewards(trace, rows[0], "lineages"), expected_rewards(trace, [1.0, 0.5], reward)
+    )
+    np.testing.assert_array_equal(
+        expected_visits(trace, rows[0]), expected_visits(trace, [1.0, 0.5])
+    )
+
+
+def test_names_that_there_are_not_are_refused() -> None:
+    trace = named()
+    with pytest.raises(EvaluationError, match="expected one of lineages, got 'length'"):
+        moments(trace, [1.0, 0.5], 1, "length")
+    with pytest.raises(EvaluationError, match="unknown: 'growth'; missing: migration"):
+        moments(trace, {"coalescence": 1.0, "growth": 0.5}, 1)
+
+
+def test_errors_show_states_and_theta_with_their_names() -> None:
+    trace = named()
+    with pytest.raises(EvaluationError, match=r"edge 1 -> 3, got -1\.5") as info:
+        moments(trace, {"coalescence": 1.0, "migration": -0.5}, 1)
+    assert "theta=[coalescence=1.0, migration=-0.5]" in str(info.value)
+    assert "from=vertex 1 (west=3, east=0), to=vertex 3 (west=2, east=1)" in str(info.value)
+    with pytest.raises(EvaluationError, match=r"rate out of vertex \d \(west=\d, east=\d\), dir"):
+        moments(trace, [0.0, 1.0], 1)
 
 
 def test_one_replay_serves_many_theta() -> None:

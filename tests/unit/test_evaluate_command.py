@@ -89,14 +89,14 @@ def test_tables_show_theta_and_moments(
     assert run(trace_file, "--theta", "1,0.25", "--moments", 2) == 0
     printed = capsys.readouterr().out
     first, second = moments(TRACE, [1, 0.25], 2)[0]
-    for text in ("theta_2", "moment_2", "[time^k]", "0.25", str(first)[:9], str(second)[:9]):
+    for text in ("migration", "moment_2", "[time^k]", "0.25", str(first)[:9], str(second)[:9]):
         assert text in printed
 
 
 def test_theta_come_from_a_file_and_results_go_to_one(
     trace_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    np.savetxt(tmp_path / "theta.csv", THETA, delimiter=",", header="a,b")
+    np.savetxt(tmp_path / "theta.csv", THETA, delimiter=",", header="coalescence,migration")
     printed = run_json(capsys, trace_file, *FLAGS, "--moments", 2)
     arguments = (trace_file, "--theta-file", tmp_path / "theta.csv", "--moments", 2)
     for suffix in ("csv", "json", "h5"):
@@ -104,7 +104,7 @@ def test_theta_come_from_a_file_and_results_go_to_one(
     assert capsys.readouterr().out == ""
     assert json.loads((tmp_path / "out.json").read_text()) == printed
     header, *rows = csv.reader(io.StringIO((tmp_path / "out.csv").read_text()))
-    assert header == ["theta_1", "theta_2", "moment_1 [time]", "moment_2 [time^2]"]
+    assert header == ["coalescence", "migration", "moment_1 [time]", "moment_2 [time^2]"]
     both = np.concatenate([printed["theta"], printed["moments"]], axis=1)
     np.testing.assert_array_equal(np.array(rows, dtype=np.float64), both)
     with h5py.File(tmp_path / "out.h5") as file:
@@ -150,6 +150,93 @@ def test_several_rewards_give_covariances_and_correlations(
     expected = covariance / np.sqrt(x * y)
     np.testing.assert_allclose(correlation[:, 0, 1].astype(float), expected, rtol=1e-12)
     assert (correlation[:, 2] == None).all(), "a reward that is 0 correlates with nothing"  # noqa: E711
+
+
+NAMES = ("coalescence", "migration")
+
+
+@pytest.fixture
+def named_file(tmp_path: Path) -> Path:
+    """The trace with names of its parameters and states, and two rewards."""
+    names = {"parameter_names": NAMES, "state_names": ["west", "east"]}
+    lineages = GRAPH.states.sum(axis=1)
+    rewards = {"lineages": lineages, "pairs": lineages * (lineages - 1) / 2}
+    graph = PhaseTypeGraph.from_serialized({**GRAPH.serialize(), **names, "rewards": rewards})
+    save_trace(record_alone(graph), tmp_path / "named.h5")
+    return tmp_path / "named.h5"
+
+
+def test_theta_are_given_by_name_and_results_have_the_names(
+    named_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--theta", "migration=0.5,coalescence=1", "--theta", "2,0.1")
+    printed = run_json(capsys, named_file, *flags)
+    assert printed["theta"] == [[1.0, 0.5], [2.0, 0.1]]
+    assert printed["parameter_names"] == list(NAMES)
+    np.testing.assert_allclose(printed["moments"], moments(TRACE, THETA[:2], 1), rtol=1e-14)
+    (tmp_path / "theta.csv").write_text("migration,coalescence\n0.5,1\n0.1,2\n")
+    from_file = run_json(capsys, named_file, "--theta-file", tmp_path / "theta.csv")
+    assert from_file == printed
+    assert run(named_file, *flags) == 0
+    assert "coalescence" in capsys.readouterr().out
+
+
+def test_stored_rewards_are_asked_for_by_name(
+    named_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lineages = GRAPH.states.sum(axis=1)
+    rewards = {"pairs": lineages * (lineages - 1) / 2, "lineages": lineages}
+    flags = [text for name in rewards for text in ("--reward", name)]
+    plot = ("--plot", tmp_path / "means.svg")
+    printed = run_json(capsys, named_file, "--theta", "1,0.5", *flags, "--covariance", *plot)
+    assert printed["reward_names"] == ["pairs", "lineages"]
+    assert np.shape(printed["covariance"]) == (1, 2, 2)
+    drawn = (tmp_path / "means.svg").read_text()
+    for name in (*rewards, "coalescence = 1, migration = 0.5"):
+        assert f"<!-- {name} -->" in drawn
+    for name, reward in rewards.items():
+        alone = run_json(capsys, named_file, "--theta", "1,0.5", "--reward", name)
+        expected = moments(TRACE, [1.0, 0.5], 1, reward)
+        np.testing.assert_allclose(alone["moments"], expected, rtol=1e-14)
+        assert alone["reward_names"] == [name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--theta", "coalescence=1"],
+            "coalescence, migration; unknown: none; missing: migration",
+        ),
+        (["--theta", "coalescence=1,growth=2"], "unknown: 'growth'; missing: migration"),
+        (["--theta-file", "{}/other.csv"], "expected columns named coalescence, migration in any"),
+        (["--theta", "1,1", "--reward", "length"], "expected one of lineages, pairs, got 'length'"),
+        (["--theta", "1,1", "--reward", "pairs", "--reward", "pairs"], "each --reward once, got p"),
+        (["--theta", "1,-1"], "theta=[coalescence=1.0, migration=-1.0]"),
+        (["--theta", "1,-1"], "from=vertex 1 (west=5, east=0), to=vertex 3 (west=4, east=1)"),
+        (["--theta", "1,1", "--covariance", "--reward", "pairs"], "expected several rewards"),
+    ],
+)
+def test_names_that_do_not_fit_the_trace_say_why(
+    named_file: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    assert run(named_file, *(text.format(tmp_path) for text in arguments)) == 1
+    printed = capfd.readouterr()
+    assert message in printed.err
+    assert "Traceback" not in printed.err
+
+
+def test_a_trace_without_names_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    save_trace(record_alone(erlang(3)), tmp_path / "trace.h5")
+    assert run(tmp_path / "trace.h5", "--theta", "a=1,b=2") == 1
+    assert "the parameters of this graph have no names, got 'a', 'b'" in capfd.readouterr().err
+    assert run(tmp_path / "trace.h5", "--theta", "1,2", "--reward", "length") == 1
+    assert "expected no name, there are none, got 'length'" in capfd.readouterr().err
 
 
 def erlang(k: int) -> PhaseTypeGraph:
@@ -391,6 +478,11 @@ def test_what_cannot_be_evaluated_says_why(
         (["--pdf", "0:1"], "expected numbers or ranges START:STOP:COUNT"),
         (["--pdf", "0:1:1"], "of at least 2 points"),
         (["--pdf", "0,x"], "expected numbers separated by commas"),
+        (["--theta", "a=1,2"], "expected numbers, or NAME=VALUE once for each parameter"),
+        (["--theta", "a=1,a=2"], "expected numbers, or NAME=VALUE once for each parameter"),
+        (["--theta", "a=x"], "expected numbers separated by commas, got 'x'"),
+        (["--theta", "a=1,=2"], "expected numbers, or NAME=VALUE once for each parameter"),
+        (["--reward", "a", "--rewards", "b.npy"], "not allowed with argument"),
         (["--memory", "lots"], "expected a number of bytes such as"),
     ],
 )

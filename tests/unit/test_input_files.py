@@ -41,6 +41,53 @@ def test_a_csv_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_theta(path, 2), [[1, 2e-3], [3, 4]])
 
 
+NAMES = ("coalescence", "migration")
+
+
+@pytest.mark.parametrize(
+    ("header", "swapped"),
+    [
+        ("coalescence,migration", False),
+        ("migration,coalescence", True),
+        ("# migration , coalescence", True),
+        ("theta_1,theta_2", False),
+        ("theta_2,theta_1", True),
+    ],
+)
+def test_names_decide_which_column_is_which_parameter(
+    tmp_path: Path, header: str, swapped: bool
+) -> None:
+    path = tmp_path / "theta.csv"
+    path.write_text(f"{header}\n1,2\n3,4\n")
+    expected = [[2, 1], [4, 3]] if swapped else [[1, 2], [3, 4]]
+    np.testing.assert_array_equal(load_theta(path, 2, NAMES), expected)
+
+
+def test_columns_of_parameters_without_names_are_numbered_or_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "theta.csv"
+    path.write_text("theta_2,theta_1\n1,2\n")
+    np.testing.assert_array_equal(load_theta(path, 2), [[2, 1]])
+    path.write_text("migration,coalescence\n1,2\n")
+    np.testing.assert_array_equal(load_theta(path, 2), [[1, 2]])
+
+
+@pytest.mark.parametrize("header", ["a,b", "coalescence,b", "coalescence,coalescence", "a"])
+def test_names_of_other_parameters_are_refused(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "theta.csv"
+    path.write_text(f"{header}\n1,2\n")
+    with pytest.raises(EvaluationError, match="columns named coalescence, migration in any order"):
+        load_theta(path, 2, NAMES)
+
+
+def test_names_in_a_file_of_results_decide_too(tmp_path: Path) -> None:
+    found = results.moment_results(THETA, THETA, ("migration", "coalescence"))
+    (tmp_path / "results.h5").write_bytes(results.to_hdf5(found))
+    loaded = load_theta(tmp_path / "results.h5", 2, NAMES)
+    np.testing.assert_array_equal(loaded, THETA[:, ::-1])
+    with pytest.raises(EvaluationError, match="got 'migration', 'coalescence'"):
+        load_theta(tmp_path / "results.h5", 2, ("a", "b"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -13,6 +13,7 @@ from phasic_mpi.names import (
     encode_names,
     listed,
     reward_by_name,
+    theta_labels,
 )
 
 
@@ -69,6 +70,11 @@ def test_states_are_described_with_their_names_or_without() -> None:
     assert describe_vertex(1, states, ("a", "b")) == "vertex 1 (a=2, b=-1)"
     assert describe_vertex(1, states) == "vertex 1 (2, -1)"
     assert describe_vertex(1, states[:, :0]) == "vertex 1"
+
+
+def test_parameters_without_names_are_numbered() -> None:
+    assert theta_labels(("a", "b"), 2) == ("a", "b")
+    assert theta_labels((), 2) == ("theta_1", "theta_2")
 
 
 def test_names_survive_their_dataset() -> None:

@@ -67,7 +67,7 @@ def test_every_kind_becomes_a_file_of_every_format(
 
 def test_an_svg_has_the_texts_of_the_state_diagram(graph_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "picture.svg"
-    assert run(graph_file, "--theta", "1,0.3", "-o", path) == 0
+    assert run(graph_file, "--theta", "migration=0.3,coalescence=1", "-o", path) == 0
     drawn = path.read_text()
     state = describe_state(SMALL.states[1].tolist(), SMALL.state_names)
     for text in ("start", state, "0.9", "absorbing", f"{SMALL.n_vertices} vertices, 30 edges"):

@@ -1,5 +1,6 @@
 """Replay in JAX beside exact rational arithmetic, dense solves and finite differences of both."""
 
+import dataclasses
 import gc
 import itertools
 from collections.abc import Callable
@@ -281,6 +282,61 @@ def test_theta_and_rewards_of_another_shape_and_no_moments_are_refused() -> None
         replay.moments(program, jnp.ones(1), 1, jnp.ones(3))
     with pytest.raises(EvaluationError, match="n_moments of at least 1, got 0"):
         replay.moments(program, jnp.ones(1), 0)
+
+
+@pytest.fixture
+def named() -> replay.Program:
+    """Three lineages on two islands; the parameters are coalescence and migration."""
+    return replay.load_program(record_alone(build_model("structured-coalescent", n=3, islands=2)))
+
+
+BY_NAME = {"migration": 0.5, "coalescence": 1.25}
+BY_PLACE = np.array([1.25, 0.5])
+
+
+def test_a_mapping_gives_the_numbers_of_the_vector(named) -> None:
+    how = replay.choose_method(named, BY_NAME, 1.0)
+    assert how == replay.choose_method(named, BY_PLACE, 1.0)
+    third = jax.jit(lambda theta: replay.moments(named, theta, 3))
+    density = jax.jit(lambda theta: replay.pdf(named, theta, 1.0, **how._asdict()))
+    for function in (third, density):
+        np.testing.assert_allclose(function(BY_NAME), function(BY_PLACE), rtol=1e-15)
+
+
+def test_derivatives_in_a_mapping_are_mappings(named) -> None:
+    def mean(theta):
+        return replay.moments(named, theta, 1)[0]
+
+    gradient, expected = jax.jit(jax.grad(mean))(BY_NAME), jax.jit(jax.grad(mean))(BY_PLACE)
+    for name, slope in zip(named.parameter_names, expected, strict=True):
+        np.testing.assert_allclose(gradient[name], slope, rtol=1e-14)
+    curvature = jax.jit(jax.hessian(mean))(BY_NAME)
+    rows = [[curvature[i][j] for j in named.parameter_names] for i in named.parameter_names]
+    np.testing.assert_allclose(rows, jax.jit(jax.hessian(mean))(BY_PLACE), rtol=1e-13)
+
+
+def test_mappings_are_batched_like_rows(named) -> None:
+    rows = jnp.array([[1.25, 0.5], [1.0, 2.0], [0.25, 3.0]])
+    columns = {"coalescence": rows[:, 0], "migration": rows[:, 1]}
+    batch = jax.jit(jax.vmap(lambda theta: replay.moments(named, theta, 2)))
+    np.testing.assert_array_equal(batch(columns), batch(rows))
+    assert replay.choose_method(named, columns, 9.0) == replay.choose_method(named, rows, 9.0)
+    shared = {"coalescence": 0, "migration": None}
+    some = jax.jit(jax.vmap(lambda theta: replay.moments(named, theta, 2), in_axes=(shared,)))
+    both = jnp.column_stack([rows[:, 0], jnp.full(3, 0.5)])
+    np.testing.assert_array_equal(some({**columns, "migration": 0.5}), batch(both))
+
+
+def test_other_names_are_refused_under_jit_too(named) -> None:
+    with pytest.raises(EvaluationError, match="unknown: 'growth'; missing: migration"):
+        jax.jit(lambda theta: replay.moments(named, theta, 1))({"coalescence": 1.0, "growth": 1.0})
+    with pytest.raises(EvaluationError, match=r"one theta of shape \(2,\), got \(3, 2\)"):
+        replay.moments(named, {"coalescence": jnp.ones(3), "migration": 1.0}, 1)
+    with pytest.raises(ConfigError, match="do not depend on traced"):
+        jax.jit(lambda theta: replay.pdf(named, theta, 1.0))(BY_NAME)
+    bare = dataclasses.replace(named, parameter_names=())
+    with pytest.raises(EvaluationError, match="the parameters of this graph have no names"):
+        replay.moments(bare, BY_NAME, 1)
 
 
 def test_a_plan_takes_ascending_slots_that_cover_the_edges_between_blocks() -> None:

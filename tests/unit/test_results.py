@@ -61,6 +61,65 @@ def test_columns_of_several_rewards_name_the_reward() -> None:
     ]
 
 
+def named_results(n_rewards: int | None) -> Results:
+    """Made-up values of parameters and rewards with names."""
+    rewards = ("length", "loss")[: n_rewards or 1]
+    parameters = ("coalescence", "migration")
+    asked = quantities(
+        Request(n_moments=1, covariance=n_rewards is not None, gradient=True),
+        n_parameters=2,
+        n_rewards=n_rewards,
+        has_rewards=True,
+        parameter_names=parameters,
+        reward_names=rewards,
+    )
+    values = {q.name: np.ones((len(THETA), *q.shape)) for q in asked}
+    return Results(THETA, asked, values, parameters, rewards)
+
+
+def test_columns_have_the_names_of_parameters_and_rewards() -> None:
+    header, *_ = csv.reader(io.StringIO(to_csv(named_results(2))))
+    assert header[:4] == [
+        *("coalescence", "migration", "length_moment_1 [reward]", "loss_moment_1 [reward]")
+    ]
+    for name in (
+        "covariance_length_loss [reward^2]",
+        "d_length_moment_1_d_migration [reward/theta]",
+        "d_correlation_loss_loss_d_coalescence [1/theta]",
+    ):
+        assert name in header
+    assert len(set(header)) == len(header)
+
+
+def test_a_reward_alone_is_named_in_titles_and_not_in_columns() -> None:
+    found = named_results(None)
+    header, *_ = csv.reader(io.StringIO(to_csv(found)))
+    assert header[:3] == ["coalescence", "migration", "moment_1 [reward]"]
+    (table,) = tables(found)
+    assert table.title == "Moments of the accumulated reward 'length' [reward^k]"
+    assert table.columns[-3:] == ("value", "d/d coalescence", "d/d migration")
+
+
+def test_tables_show_rewards_by_name() -> None:
+    by_title = {table.title: table for table in tables(named_results(2))}
+    moments = by_title["Moments of the accumulated reward [reward^k]"]
+    assert [row[2] for row in moments.rows[:2]] == ["length", "loss"]
+    covariance = by_title["Covariance of rewards [reward^2]"]
+    assert covariance.rows[1][2:4] == ("length", "loss")
+
+
+def test_json_and_hdf5_hold_the_names(tmp_path: Path) -> None:
+    found = named_results(2)
+    facts = json.loads(to_json(found))
+    names = {"parameter_names": ["coalescence", "migration"], "reward_names": ["length", "loss"]}
+    assert facts.items() >= names.items()
+    (tmp_path / "results.h5").write_bytes(to_hdf5(found))
+    with h5py.File(tmp_path / "results.h5") as file:
+        for kind, expected in names.items():
+            assert file[kind].asstr()[()].tolist() == expected
+    assert "parameter_names" not in json.loads(to_json(results_of(Request(n_moments=1))))
+
+
 def test_columns_are_distinct_and_csv_keeps_every_digit_in_their_order() -> None:
     found = results_of(EVERYTHING, n_rewards=3)
     header, *rows = csv.reader(io.StringIO(to_csv(found)))

@@ -94,11 +94,7 @@ def draw(
     if kind == "states":
         save_diagram(path, states.diagram(subject.structure, theta), subject.title)
     elif kind == "components":
-        links = components.find_links(subject.structure)
-        if _few_components(links):
-            save_diagram(path, components.diagram(links), subject.title)
-        else:
-            components.save_levels(path, links, subject.title)
+        _draw_components(subject, path)
     else:
         spy.save_spy(path, spy.rasterise(subject.trace()), subject.title)
 
@@ -121,12 +117,21 @@ def _few(structure: Structure) -> bool:
     return structure.n_vertices <= MOST_STATES and structure.n_edges <= MOST_EDGES
 
 
-def _few_components(links: components.Links) -> bool:
-    return (
-        links.n_vertices.size - 1 <= MOST_COMPONENTS
-        and links.source.size <= MOST_LINKS
-        and int(links.level.max()) <= MOST_LEVELS
+def _draw_components(subject: Subject, path: Path) -> None:
+    """A box for each component, or all of a level together; the log says when and why."""
+    links = components.find_links(subject.structure)
+    sizes = (subject.structure.n_blocks, links.source.size, int(links.level.max()))
+    limits = (MOST_COMPONENTS, MOST_LINKS, MOST_LEVELS)
+    if all(size <= limit for size, limit in zip(sizes, limits, strict=True)):
+        save_diagram(path, components.diagram(links), subject.title)
+        return
+    log.get_logger().info(
+        "Components are drawn by level: there are %d, with %d links and up to %d in a row; "
+        "each has a box up to %d, %d and %d",
+        *sizes,
+        *limits,
     )
+    components.save_levels(path, links, subject.title)
 
 
 def _check(kind: str, subject: Subject, theta: NDArray[np.float64] | None) -> None:

@@ -140,6 +140,17 @@ def test_auto_chooses_by_size_and_says_why(
     assert (tmp_path / "picture.png").read_bytes().startswith(MAGIC[".png"])
 
 
+def test_many_components_are_drawn_by_level_and_the_log_says_why(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    save_graph(build_model("kingman", n=300), tmp_path / "graph.h5")
+    path = tmp_path / "picture.svg"
+    assert run(tmp_path / "graph.h5", "--kind", "components", "-o", path) == 0
+    message = "there are 299, with 299 links and up to 299 in a row; each has a box up to 60, 150"
+    assert message in capfd.readouterr().err
+    assert "topological level" in path.read_text()
+
+
 def test_a_large_matrix_is_drawn_as_densities(tmp_path: Path) -> None:
     graph = chain_of_sccs(30, 40, seed=3)
     assert graph.n_vertices > spy.MOST_SHARP

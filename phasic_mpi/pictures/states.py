@@ -24,6 +24,7 @@ from phasic_mpi.pictures.diagrams import (
     NodeStyle,
 )
 from phasic_mpi.pictures.structure import Structure
+from phasic_mpi.theta import describe_theta
 
 # Letters of a line; longer rates and states go over several.
 _RATE_LINE, _STATE_LINE = 24, 36
@@ -151,7 +152,7 @@ def _number(
         raise EvaluationError(
             "The rates cannot be drawn",
             problem=f"expected a finite weight of at least 0 from {source} to {target}, got {rate}",
-            context={"theta": theta.tolist()},
+            context={"theta": describe_theta(theta, structure.parameter_names)},
             resolution="use parameters at which every edge has a rate",
         )
     return f"{rate:.4g}"

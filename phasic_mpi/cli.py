@@ -52,6 +52,15 @@ examples:
 """
 
 
+_CONVERT_EXAMPLES = """\
+examples:
+  python -m phasic_mpi convert cluster.tra graph.h5 --absorbing failed
+  python -m phasic_mpi convert model.drn graph.json --absorbing done
+  python -m phasic_mpi convert graph.h5 model.drn
+  python -m phasic_mpi convert graph.h5 model.tra --theta 1,0.5
+"""
+
+
 class _Parser(argparse.ArgumentParser):
     """Wrong usage ends all ranks, but only the first says why."""
 
@@ -110,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_evaluate(commands)
     _add_model(commands)
+    _add_convert(commands)
     _add_info(commands)
     _add_plot(commands)
     _add_cache(commands)
@@ -376,6 +386,44 @@ def _add_model(commands: Any) -> None:
         metavar="BYTES",
         help="memory that the graph may take while it is built, such as 500M or 4G (default: half "
         "of what is free)",
+    )
+
+
+def _add_convert(commands: Any) -> None:
+    convert = _add(
+        commands,
+        "convert",
+        "write a graph in another format: of phasic, PRISM, Storm, or HDF5",
+        epilog=_CONVERT_EXAMPLES,
+    )
+    for name, what in (("input", "read"), ("output", "write")):
+        convert.add_argument(
+            name,
+            type=Path,
+            metavar=name.upper(),
+            help=f"file to {what}, its format by its suffix: .json, .h5, .tra (PRISM; .sta, .lab "
+            "and .srew beside it), .drn (Storm)",
+        )
+    convert.add_argument(
+        "--absorbing",
+        metavar="LABEL",
+        help="label of the states of a .tra or .drn file to stop at (default: the states that are "
+        "not left)",
+    )
+    convert.add_argument(
+        "--initial",
+        type=arguments.numbers,
+        metavar="P1,P2,...",
+        help="probabilities of the states labelled init in a .tra or .drn file, if there are "
+        "several",
+    )
+    convert.add_argument(
+        "--theta",
+        type=arguments.theta,
+        metavar="T1,T2,...",
+        help="parameters at which rates are written to a .tra or .drn file, or NAME=VALUE for "
+        "each; left out, .drn keeps the parameters, and .tra cannot be written of a graph that has "
+        "some",
     )
 
 

@@ -24,6 +24,7 @@ from phasic_mpi.evaluate_command import evaluate as evaluate
 from phasic_mpi.evaluate_command import given_theta
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import load_graph
+from phasic_mpi.interchange import convert as convert_graph
 from phasic_mpi.models import MODELS
 from phasic_mpi.pipeline import Hooks, RunResult, Settings
 from phasic_mpi.pipeline import run as run_pipeline
@@ -173,6 +174,27 @@ def model(options: argparse.Namespace) -> int:
     """Lists, describes or builds bundled models; see :mod:`phasic_mpi.model_command`."""
     config.require_one_process("model")
     return model_command.model(options)
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Writes a graph in another format."""
+    config.require_one_process("convert")
+    graph = convert_graph(
+        options.input,
+        options.output,
+        absorbing=options.absorbing,
+        initial_probabilities=options.initial,
+        theta=options.theta,
+    )
+    log.get_logger().info(
+        "%s: %d vertices, %d edges, %d parameters, %d rewards",
+        options.output,
+        graph.n_vertices,
+        graph.n_edges,
+        graph.n_parameters,
+        len(graph.reward_names),
+    )
+    return 0
 
 
 def info(options: argparse.Namespace) -> int:

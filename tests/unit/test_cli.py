@@ -44,7 +44,9 @@ def run(*arguments: object) -> int:
     return cli.main(list(map(str, arguments)))
 
 
-@pytest.mark.parametrize("command", ["run", "evaluate", "model", "info", "plot", "cache", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["run", "evaluate", "model", "convert", "info", "plot", "cache", "doctor"]
+)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run(command, "--help")

@@ -243,3 +243,30 @@ def powers(
     )
     terms: jax.Array = call(weight, stay, start, last, plan=np.int64(plan.id))
     return terms
+
+
+def mixtures(
+    plan: _core.Plan, weight: jax.Array, stay: jax.Array, start: jax.Array, share: jax.Array
+) -> jax.Array:
+    """``sum_k share_mk start P^k`` for every ``m``, where ``P = W + diag(stay)``.
+
+    Args:
+        plan: Pattern of ``W``; must live until the call has ended.
+        weight: ``float64[n_weights]``; those of exit rates are not read.
+        stay: ``float64[n_transient]``.
+        start: ``float64[n_transient]``.
+        share: ``float64[n_mixtures, n_terms]``.
+
+    Returns:
+        ``float64[n_mixtures, n_transient]``.
+
+    Raises:
+        jax.errors.JaxRuntimeError: Shapes that do not fit the plan, or a plan that is gone.
+    """
+    call = jax.ffi.ffi_call(
+        _PREFIX + "mixtures",
+        jax.ShapeDtypeStruct((share.shape[0], start.shape[0]), jnp.float64),
+        vmap_method="expand_dims",
+    )
+    mixed: jax.Array = call(weight, stay, start, share, plan=np.int64(plan.id))
+    return mixed

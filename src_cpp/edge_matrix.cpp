@@ -1,6 +1,7 @@
 #include "edge_matrix.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 
@@ -36,6 +37,25 @@ EdgeMatrix::EdgeMatrix(const TraceView& trace, std::span<const int64_t> weight_s
   for (size_t i = 0; i < n_; ++i) {
     outer_[i] = {first_off + static_cast<int32_t>(trace.off_ptr[i]),
                  first_off + static_cast<int32_t>(trace.off_ptr[i + 1])};
+  }
+  transpose();
+}
+
+void EdgeMatrix::transpose() {
+  entry_ptr_.assign(n_ + 1, 0);
+  for (const int32_t target : target_) ++entry_ptr_[at(target) + 1];
+  std::partial_sum(entry_ptr_.begin(), entry_ptr_.end(), entry_ptr_.begin());
+  entry_source_.resize(target_.size());
+  entry_weight_.resize(target_.size());
+  std::vector<int32_t> next(entry_ptr_.begin(), entry_ptr_.end() - 1);
+  for (size_t i = 0; i < n_; ++i) {
+    for (const Run& run : {inner_[i], outer_[i]}) {
+      for (int32_t e = run.begin; e < run.end; ++e) {
+        const size_t entry = at(next[at(target_[at(e)])]++);
+        entry_source_[entry] = static_cast<int32_t>(i);
+        entry_weight_[entry] = e;
+      }
+    }
   }
 }
 
@@ -98,6 +118,31 @@ void EdgeMatrix::powers(const double* weight, const double* stay, const double* 
     term = 0.0;
     for (const size_t i : support) term += start[i] * x[i];
     for (size_t i = 0; i < n_; ++i) y[i] = stay[i] * x[i] + row(i, weight, x.data());
+    std::swap(x, y);
+  }
+}
+
+void EdgeMatrix::mixtures(const double* weight, const double* stay, const double* start,
+                          const double* share, size_t n_mixtures, size_t n_terms,
+                          double* out) const {
+  std::vector<double> entry(entry_weight_.size());
+  for (size_t e = 0; e < entry.size(); ++e) entry[e] = weight[entry_weight_[e]];
+  std::fill_n(out, n_mixtures * n_, 0.0);
+  std::vector<double> x(start, start + n_);
+  std::vector<double> y(n_);
+  for (size_t k = 0; k < n_terms; ++k) {
+    for (size_t m = 0; m < n_mixtures; ++m) {
+      const double part = share[m * n_terms + k];
+      for (size_t j = 0; j < n_; ++j) out[m * n_ + j] += part * x[j];
+    }
+    if (k + 1 == n_terms) break;
+    for (size_t j = 0; j < n_; ++j) {
+      double sum = stay[j] * x[j];
+      for (size_t e = at(entry_ptr_[j]); e < at(entry_ptr_[j + 1]); ++e) {
+        sum += entry[e] * x[at(entry_source_[e])];
+      }
+      y[j] = sum;
+    }
     std::swap(x, y);
   }
 }

@@ -35,17 +35,28 @@ class EdgeMatrix {
   void powers(const double* weight, const double* stay, const double* start, const double* last,
               std::span<double> out) const;
 
+  /// out[m] = sum_k share[m, k] start P^k, m = 0..n_mixtures - 1, k = 0..n_terms - 1: one sequence
+  /// of products for all mixtures.
+  void mixtures(const double* weight, const double* stay, const double* start, const double* share,
+                size_t n_mixtures, size_t n_terms, double* out) const;
+
  private:
   struct Run {
     int32_t begin;  // of the weights
     int32_t end;
   };
   [[nodiscard]] double row(size_t i, const double* weight, const double* x) const;
+  void transpose();
 
   size_t n_ = 0;
   std::vector<Run> inner_;       // per position
   std::vector<Run> outer_;       // per position
   std::vector<int32_t> target_;  // of each weight before the exit rates, a position
+
+  // Column by column, so that products with W^T write each number once.
+  std::vector<int32_t> entry_ptr_;     // n + 1
+  std::vector<int32_t> entry_source_;  // position that each entry comes from
+  std::vector<int32_t> entry_weight_;  // its weight
 };
 
 }  // namespace phasic_mpi

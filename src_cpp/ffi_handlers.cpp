@@ -335,15 +335,52 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(powers_handler, powers,
                                   .Ret<Reals>()
                                   .Attr<int64_t>("plan"));
 
+ffi::Error mixtures(ffi::ThreadPool pool, Reals weight, Reals stay, Reals start, Reals share,
+                    RealResult result, int64_t plan_id) {
+  return guarded("mixtures", [&] {
+    const std::shared_ptr<const Plan> plan = find_plan(plan_id);
+    const std::vector<int64_t> batch = batch_of(*result, 2);
+    const auto n = static_cast<int64_t>(plan->n_transient());
+    const int64_t n_mixtures = result->dimensions()[batch.size()];
+    const int64_t n_terms = share.dimensions().size() == 0 ? 0 : share.dimensions().back();
+    if (!fits(*result, batch, {n_mixtures, n}) || !fits(stay, batch, {n}) ||
+        !fits(start, batch, {n}) || !fits(share, batch, {n_mixtures, n_terms}) ||
+        !fits(weight, batch, {static_cast<int64_t>(plan->n_weights())})) {
+      throw misfit(*plan);
+    }
+    const auto weights = batched<const double>(weight, weight.typed_data(), 1);
+    const auto stays = batched<const double>(stay, stay.typed_data(), 1);
+    const auto starts = batched<const double>(start, start.typed_data(), 1);
+    const auto shares = batched<const double>(share, share.typed_data(), 2);
+    const auto to = batched<double>(*result, result->typed_data(), 2);
+    return for_each(pool, batch, [=](const std::vector<int64_t>& index) {
+      plan->edges().mixtures(weights.at(index), stays.at(index), starts.at(index), shares.at(index),
+                             static_cast<size_t>(n_mixtures), static_cast<size_t>(n_terms),
+                             to.at(index));
+    });
+  });
+}
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(mixtures_handler, mixtures,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Reals>()
+                                  .Arg<Reals>()
+                                  .Arg<Reals>()
+                                  .Arg<Reals>()
+                                  .Ret<Reals>()
+                                  .Attr<int64_t>("plan"));
+
 }  // namespace
 
 std::span<const FfiHandler> ffi_handlers() {
-  static const std::array<FfiHandler, 5> handlers{{
+  static const std::array<FfiHandler, 6> handlers{{
       {"record_blocks", reinterpret_cast<void*>(record_blocks_handler)},
       {"solve_real", reinterpret_cast<void*>(solve_real_handler)},
       {"solve_complex", reinterpret_cast<void*>(solve_complex_handler)},
       {"apply_edges", reinterpret_cast<void*>(apply_edges_handler)},
       {"powers", reinterpret_cast<void*>(powers_handler)},
+      {"mixtures", reinterpret_cast<void*>(mixtures_handler)},
   }};
   return handlers;
 }

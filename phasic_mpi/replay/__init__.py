@@ -4,6 +4,7 @@ All functions work under ``jit`` and ``vmap``; all but those that draw samples u
 ``jacfwd``, ``jacrev`` and ``hessian``.
 """
 
+from phasic_mpi.replay import epochs
 from phasic_mpi.replay.discrete import discrete_cdf, discrete_moments, discrete_pmf
 from phasic_mpi.replay.distributions import (
     cdf,
@@ -11,9 +12,9 @@ from phasic_mpi.replay.distributions import (
     pdf,
     quantile,
     quantile_bound,
-    state_probabilities,
     survival,
 )
+from phasic_mpi.replay.history import Epoch
 from phasic_mpi.replay.likelihood import (
     class_means,
     class_probabilities,
@@ -31,11 +32,19 @@ from phasic_mpi.replay.moments import (
     laplace_transform,
     moments,
 )
-from phasic_mpi.replay.program import Program, initial_distribution, load_program
+from phasic_mpi.replay.occupancy import (
+    Occupation,
+    expected_occupancy,
+    occupation,
+    state_probabilities,
+)
+from phasic_mpi.replay.program import Program, initial_distribution, load_program, with_start
 from phasic_mpi.replay.sampling import Paths, sample_paths, sample_times
 
 __all__ = [
+    "Epoch",
     "Method",
+    "Occupation",
     "Paths",
     "Program",
     "cdf",
@@ -47,6 +56,8 @@ __all__ = [
     "discrete_cdf",
     "discrete_moments",
     "discrete_pmf",
+    "epochs",
+    "expected_occupancy",
     "expected_rewards",
     "expected_visits",
     "hazard",
@@ -58,6 +69,7 @@ __all__ = [
     "log_likelihood_poisson_counts",
     "log_likelihood_times",
     "moments",
+    "occupation",
     "pdf",
     "quantile",
     "quantile_bound",
@@ -65,4 +77,5 @@ __all__ = [
     "sample_times",
     "state_probabilities",
     "survival",
+    "with_start",
 ]

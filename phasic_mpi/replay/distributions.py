@@ -32,7 +32,7 @@ _MOMENTS = 8
 _SMALLEST = 1e-30
 
 
-class _Law(Protocol):
+class Law(Protocol):
     """A distribution at one theta: functions of times, ``float64[n_times]``."""
 
     def atom(self) -> jax.Array: ...
@@ -40,6 +40,7 @@ class _Law(Protocol):
     def distribution(self) -> OfTimes: ...
     def survival(self) -> OfTimes: ...
     def state_probabilities(self) -> OfTimes: ...
+    def occupation(self) -> OfTimes: ...
 
 
 def pdf(
@@ -76,7 +77,7 @@ def pdf(
         ConfigError: See :func:`choose_method`; or JAX computes in single precision.
         EvaluationError: Theta or rewards of another shape, or that do not suit the method.
     """
-    return _at_times(_density, program, theta, times, rewards, method, n_terms)
+    return at_times(_density, program, theta, times, rewards, method, n_terms)
 
 
 def cdf(
@@ -92,7 +93,7 @@ def cdf(
 
     Includes the atom at zero. Arguments, results and errors as in :func:`pdf`.
     """
-    return _at_times(_distribution, program, theta, times, rewards, method, n_terms)
+    return at_times(_distribution, program, theta, times, rewards, method, n_terms)
 
 
 def survival(
@@ -108,7 +109,7 @@ def survival(
 
     Computed without subtracting from one. Arguments, results and errors as in :func:`pdf`.
     """
-    return _at_times(_survival, program, theta, times, rewards, method, n_terms)
+    return at_times(_survival, program, theta, times, rewards, method, n_terms)
 
 
 def hazard(
@@ -121,25 +122,7 @@ def hazard(
     n_terms: int | None = None,
 ) -> jax.Array:
     """Hazard rate, the density over the survival. Arguments and errors as in :func:`pdf`."""
-    return _at_times(_hazard, program, theta, times, rewards, method, n_terms)
-
-
-def state_probabilities(
-    program: Program,
-    theta: Theta,
-    times: ArrayLike,
-    *,
-    method: str = "auto",
-    n_terms: int | None = None,
-) -> jax.Array:
-    """Probability of being in each vertex at ``times``; ``float64[..., n_vertices]``.
-
-    The starting vertex and absorbing ones hold 0: what is missing to 1 has been absorbed.
-    Arguments and errors as in :func:`pdf`.
-    """
-    by_position = _at_times(_states, program, theta, times, None, method, n_terms)
-    out = jnp.zeros((*by_position.shape[:-1], program.n_vertices))
-    return out.at[..., program.vertex].set(by_position)
+    return at_times(_hazard, program, theta, times, rewards, method, n_terms)
 
 
 def quantile(
@@ -219,8 +202,8 @@ def quantile_bound(
     return ((raw / tail[..., jnp.newaxis]) ** (1 / power)).min(axis=-1)
 
 
-def _at_times(
-    quantity: Callable[[_Law], OfTimes],
+def at_times(
+    quantity: Callable[[Law], OfTimes],
     program: Program,
     theta: Theta,
     times: ArrayLike,
@@ -228,6 +211,10 @@ def _at_times(
     method: str,
     n_terms: int | None,
 ) -> jax.Array:
+    """A quantity of the law at one theta; ``float64[*times.shape, ...]``.
+
+    Arguments and errors as in :func:`pdf`.
+    """
     time = jnp.asarray(times, dtype=jnp.float64)
     largest = times if isinstance(times, jax.core.Tracer) else np.max(times, initial=0.0)
     choice = choose_method(program, theta, largest, rewards=rewards, method=method, n_terms=n_terms)
@@ -246,39 +233,36 @@ def _values(
     reward: jax.Array,
     time: jax.Array,
     *,
-    quantity: Callable[[_Law], OfTimes],
+    quantity: Callable[[Law], OfTimes],
     choice: Method,
 ) -> jax.Array:
-    return quantity(_law(program, theta, reward, choice))(time)
+    return quantity(law_at(program, theta, reward, choice))(time)
 
 
 @partial(jax.jit, static_argnames="choice")
 def _atom(program: Program, theta: jax.Array, reward: jax.Array, *, choice: Method) -> jax.Array:
-    return _law(program, theta, reward, choice).atom()
+    return law_at(program, theta, reward, choice).atom()
 
 
-def _density(law: _Law) -> OfTimes:
+def _density(law: Law) -> OfTimes:
     return law.density()
 
 
-def _distribution(law: _Law) -> OfTimes:
+def _distribution(law: Law) -> OfTimes:
     return law.distribution()
 
 
-def _survival(law: _Law) -> OfTimes:
+def _survival(law: Law) -> OfTimes:
     return law.survival()
 
 
-def _states(law: _Law) -> OfTimes:
-    return law.state_probabilities()
-
-
-def _hazard(law: _Law) -> OfTimes:
+def _hazard(law: Law) -> OfTimes:
     density, left = law.density(), law.survival()
     return lambda time: density(time) / left(time)
 
 
-def _law(program: Program, theta: jax.Array, reward: jax.Array, choice: Method) -> _Law:
+def law_at(program: Program, theta: jax.Array, reward: jax.Array, choice: Method) -> Law:
+    """The law of a reward by position, ``float64[n_transient]``, at one theta."""
     start = initial_distribution(program, theta)
     weight = edge_weights(program, theta)
     if choice.method == "inversion":
@@ -296,7 +280,7 @@ def _quantile(
     *,
     choice: Method,
 ) -> jax.Array:
-    law = _law(program, theta, reward, choice)
+    law = law_at(program, theta, reward, choice)
     distribution, left = law.distribution(), law.survival()
     atom = law.atom()
     inside = (probability > atom) & (probability < 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,8 @@ from jax.interpreters import ad, batching, mlir
 
 from phasic_mpi import _core, ffi
 from phasic_mpi.replay.program import Program
+
+_Carry = tuple[jax.Array, jax.Array]
 
 # Vectors between two that are kept for a derivative; those in between are computed again.
 _SEGMENT = 64
@@ -94,6 +97,75 @@ def _scan(
     terms: jax.Array
     _, terms = jax.lax.scan(segment, last, None, length=n_segments)
     return terms.reshape(-1)[:n_terms]
+
+
+@jax.custom_jvp
+def mixtures(
+    program: Program, jump: jax.Array, stay: jax.Array, start: jax.Array, share: jax.Array
+) -> jax.Array:
+    """``sum_k share_mk start P^k`` for every ``m``, where ``P = W + diag(stay)``.
+
+    Args:
+        program: See :func:`phasic_mpi.replay.load_program`.
+        jump: ``float64[n_weights]``, of which ``W`` holds those between transient vertices.
+        stay: ``float64[n_transient]``.
+        start: ``float64[n_transient]``.
+        share: ``float64[n_mixtures, n_terms]``.
+
+    Returns:
+        ``float64[n_mixtures, n_transient]``.
+    """
+    if program.plan is None:
+        return _scan_mixtures(program, jump, stay, start, share)
+    return ffi.mixtures(program.plan, jump, stay, start, share)
+
+
+@mixtures.defjvp
+def _mixtures_jvp(
+    primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[jax.Array, jax.Array]:
+    program, *arrays = primals
+    _, *directions = tangents
+    return jax.jvp(partial(_scan_mixtures, program), tuple(arrays), tuple(directions))
+
+
+def _scan_mixtures(
+    program: Program, jump: jax.Array, stay: jax.Array, start: jax.Array, share: jax.Array
+) -> jax.Array:
+    """What :func:`mixtures` computes, in steps that can be differentiated."""
+
+    def move(x: jax.Array) -> jax.Array:
+        return stay * x + apply_edges(program, jump, x, transposed=True)
+
+    return mixed_powers(move, start, share)
+
+
+def mixed_powers(
+    move: Callable[[jax.Array], jax.Array], first: jax.Array, share: jax.Array
+) -> jax.Array:
+    """``sum_k share_mk move^k(first)`` for every ``m``; ``float64[n_mixtures, *first.shape]``.
+
+    Args:
+        move: A linear map.
+        first: What it is applied to.
+        share: ``float64[n_mixtures, n_terms]``.
+    """
+    n_mixtures, n_terms = share.shape
+    n_segments = -(-n_terms // _SEGMENT)
+    padded = jnp.pad(share, ((0, 0), (0, n_segments * _SEGMENT - n_terms)))
+
+    def step(carry: _Carry, part: jax.Array) -> tuple[_Carry, None]:
+        total, x = carry
+        return (total + jnp.tensordot(part, x, axes=0), move(x)), None
+
+    @jax.checkpoint
+    def segment(carry: _Carry, parts: jax.Array) -> tuple[_Carry, None]:
+        return jax.lax.scan(step, carry, parts)
+
+    total = jnp.zeros((n_mixtures, *first.shape))
+    parts = padded.T.reshape(n_segments, _SEGMENT, n_mixtures)
+    (total, _), _ = jax.lax.scan(segment, (total, first), parts)
+    return total
 
 
 _apply_p = Primitive("phasic_mpi_apply_edges")

@@ -126,6 +126,23 @@ class Transforms:
 
         return lambda time: _at_positive(at, time, at_zero=self.start, before=0.0)
 
+    def occupation(self) -> OfTimes:
+        """Probability of each position at times, and time spent there up to then.
+
+        ``float64[n_times, 2, n_transient]``; the time is inverted as a part of all of it.
+        """
+
+        def at(time: jax.Array) -> jax.Array:
+            def transform(s: jax.Array) -> jax.Array:
+                state = self._occupation(s)
+                return jnp.stack([state, state / (s * time)])
+
+            scale = jnp.stack([jnp.ones_like(time), time])
+            return _trusted(self._inverse(transform, time)) * scale[:, jnp.newaxis]
+
+        at_zero = jnp.stack([self.start, jnp.zeros_like(self.start)])
+        return lambda time: _at_positive(at, time, at_zero=at_zero, before=0.0)
+
     def _scalar(
         self,
         transform: Callable[[jax.Array], jax.Array],

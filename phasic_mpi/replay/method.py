@@ -101,8 +101,8 @@ def choose_method(
 
 def _n_terms(program: Program, theta: Theta, reward: jax.Array, largest_time: Any) -> int:
     rows = jnp.atleast_2d(theta_array(program, theta))
-    rate = jax.vmap(lambda row: uniform_rate(program, edge_weights(program, row), reward))(rows)
-    mean = max(float(rate.max()) * float(jnp.max(jnp.asarray(largest_time))), 0.0)
+    rate = float(_largest_rate(program, rows, reward))
+    mean = max(rate * float(jnp.max(jnp.asarray(largest_time))), 0.0)
     if not math.isfinite(mean):
         raise EvaluationError(
             "The distribution cannot be computed",
@@ -113,6 +113,12 @@ def _n_terms(program: Program, theta: Theta, reward: jax.Array, largest_time: An
     needed = program.fewest_jumps + poisson.n_terms(mean)
     # Compiled functions are kept by their number of terms: a few sizes serve all.
     return math.ceil(math.exp2(math.ceil(8 * math.log2(needed)) / 8))
+
+
+@jax.jit
+def _largest_rate(program: Program, rows: jax.Array, reward: jax.Array) -> jax.Array:
+    rates = jax.vmap(lambda row: uniform_rate(program, edge_weights(program, row), reward))(rows)
+    return rates.max()
 
 
 def _require_known(method: str, n_terms: int | None) -> None:

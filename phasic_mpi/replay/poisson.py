@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +40,27 @@ def pmf(n: jax.Array, mean: jax.Array) -> jax.Array:
     at_many = jnp.exp(-exponent) / jnp.sqrt(2 * jnp.pi * whole)
     probability = jnp.where(n > 0, at_many, jnp.exp(-positive))
     return jnp.where(mean > 0, probability, jnp.where(n > 0, 0.0, 1.0))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def exceedances(n_terms: int, mean: jax.Array) -> jax.Array:
+    """Probabilities of more than ``k`` for ``k = 0..n_terms - 1``; ``float64[..., n_terms]``.
+
+    Added up from the far end, so that the small ones keep their digits; what lies beyond
+    ``n_terms`` is left out.
+    """
+    above = pmf(jnp.arange(1.0, n_terms + 1), jnp.asarray(mean)[..., jnp.newaxis])
+    return jax.lax.cumsum(above, axis=above.ndim - 1, reverse=True)
+
+
+@exceedances.defjvp
+def _exceedances_jvp(
+    n_terms: int, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """``d P(N > k) / d mean = P(N = k)``: the sum of derivatives telescopes."""
+    (mean,), (direction,) = primals, tangents
+    slope = pmf(jnp.arange(0.0, n_terms), jnp.asarray(mean)[..., jnp.newaxis])
+    return exceedances(n_terms, mean), slope * jnp.asarray(direction)[..., jnp.newaxis]
 
 
 def _stirling(n: jax.Array) -> jax.Array:

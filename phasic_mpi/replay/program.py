@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -161,9 +161,11 @@ def _add_at(
     index: NDArray[np.int32] | NDArray[np.int64], rows: NDArray[np.float64], size: int
 ) -> NDArray[np.float64]:
     """Sums of rows by index; rows of negative index (started in absorption) are left out."""
-    out = np.zeros((size, rows.shape[1]))
     kept = index >= 0
-    np.add.at(out, index[kept], rows[kept])
+    index, rows = (index, rows) if kept.all() else (index[kept], rows[kept])
+    out = np.empty((size, rows.shape[1]))
+    for column in range(rows.shape[1]):
+        out[:, column] = np.bincount(index, weights=rows[:, column], minlength=size)
     return out
 
 
@@ -198,6 +200,49 @@ def initial_distribution(program: Program, theta: Theta) -> jax.Array:
     What is missing to 1 is an atom at zero. Raises as :func:`edge_weights`.
     """
     return _linear(program.start_constant, program.start_coefficient, theta_vector(program, theta))
+
+
+def with_start(program: Program, start: jax.Array) -> Program:
+    """The same process from another initial distribution, which does not depend on theta.
+
+    Every function of a program then starts there, and is differentiable in ``start``.
+
+    Args:
+        program: See :func:`load_program`.
+        start: ``float64[n_vertices]``, probability of each vertex; what absorbing vertices hold,
+            and what is missing to 1, is an atom at zero.
+
+    Raises:
+        ConfigError: JAX computes in single precision.
+        EvaluationError: A start of another shape.
+    """
+    require_float64()
+    start = jnp.asarray(start, dtype=jnp.float64)
+    if start.shape != (program.n_vertices,):
+        raise EvaluationError(
+            "The process cannot start there",
+            problem=f"expected one probability for each vertex, shape ({program.n_vertices},), "
+            f"got {start.shape}",
+            context={"n_vertices": program.n_vertices},
+            resolution="give the initial probability of every vertex of the graph",
+        )
+    return replace(
+        program,
+        start_constant=start[program.vertex],
+        start_coefficient=jnp.zeros_like(program.start_coefficient),
+    )
+
+
+def by_vertex(program: Program, by_position: jax.Array) -> jax.Array:
+    """Numbers by position as ``float64[..., n_vertices]``, 0 where a vertex is not transient."""
+    scattered: jax.Array = _by_vertex(program, by_position)
+    return scattered
+
+
+@jax.jit
+def _by_vertex(program: Program, by_position: jax.Array) -> jax.Array:
+    out = jnp.zeros((*by_position.shape[:-1], program.n_vertices))
+    return out.at[..., program.vertex].set(by_position)
 
 
 def rates_out(program: Program, weight: jax.Array) -> jax.Array:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from phasic_mpi.replay import poisson
-from phasic_mpi.replay.edges import apply_edges, powers
+from phasic_mpi.replay.edges import apply_edges, mixed_powers, mixtures, powers
 from phasic_mpi.replay.program import Program, exit_rates, rates_out
 
 # Terms of a mixture whose Poisson probabilities are held at once: those of hundreds of times fit a
@@ -69,31 +69,70 @@ class UniformChain:
 
     def state_probabilities(self) -> OfTimes:
         """Probability of each position at times, ``float64[n_times, n_transient]``."""
-        return self._states
+        return lambda time: self._mixed(time, self._probability_of_jumps(time))
 
-    def _states(self, time: jax.Array) -> jax.Array:
-        def jumped(
-            carry: tuple[jax.Array, jax.Array], k: jax.Array
-        ) -> tuple[tuple[jax.Array, jax.Array], None]:
-            total, x = carry
-            probability = poisson.pmf(k, self._mean(time))
-            moved = self.stay * x + apply_edges(self.program, self.jump, x, transposed=True)
-            return (total + probability[:, jnp.newaxis] * x, moved), None
+    def occupation(self) -> OfTimes:
+        """Probability of each position at times, and time spent there up to then.
 
-        total = jnp.zeros((*time.shape, self.stay.size))
-        terms = jnp.arange(self.n_terms, dtype=jnp.float64)
-        (total, _), _ = jax.lax.scan(jumped, (total, self.start), terms)
+        ``float64[n_times, 2, n_transient]``. The integral of the probability of ``k`` jumps is that
+        of more than ``k``, per rate.
+        """
+
+        def at(time: jax.Array) -> jax.Array:
+            share = jnp.concatenate([self._probability_of_jumps(time), self._time_by_jumps(time)])
+            twice = self._mixed(jnp.tile(time, 2), share)
+            return jnp.moveaxis(twice.reshape(2, time.size, -1), 0, 1)
+
+        return at
+
+    def accumulation(
+        self, time: jax.Array, vectors: jax.Array, steps: jax.Array, parents: tuple[int, ...]
+    ) -> jax.Array:
+        """Solutions of ``m_i' = m_i S + m_parents[i-1] diag(steps[i-1])``, and their integrals.
+
+        The chain of the whole block-triangular system (van Loan 1978): a jump adds its share of the
+        reward of a vertex to what the vertex holds.
+
+        Args:
+            time: ``float64[1]``.
+            vectors: ``float64[1 + n_steps, n_transient]``, the solutions at time 0.
+            steps: ``float64[n_steps, n_transient]``.
+            parents: For each step the vector that it is taken from.
+
+        Returns:
+            ``float64[2, 1 + n_steps, n_transient]``.
+        """
+
+        def move(x: jax.Array) -> jax.Array:
+            jumped = apply_edges(self.program, self.jump[jnp.newaxis], x, transposed=True)
+            moved = self.stay * x + jumped
+            return moved.at[1:].add(steps / self.rate * x[jnp.array(parents)])
+
+        share = jnp.concatenate([self._probability_of_jumps(time), self._time_by_jumps(time)])
+        return jnp.where(self._is_exact(time), mixed_powers(move, vectors, share), jnp.nan)
+
+    def _probability_of_jumps(self, time: jax.Array) -> jax.Array:
+        """Probability of ``k`` jumps by each time, ``float64[n_times, n_terms]``."""
+        count = jnp.arange(self.n_terms, dtype=jnp.float64)
+        return poisson.pmf(count, self._mean(time)[:, jnp.newaxis])
+
+    def _time_by_jumps(self, time: jax.Array) -> jax.Array:
+        """Time spent between jump ``k`` and the next up to each time, as the probabilities."""
+        return poisson.exceedances(self.n_terms, self._mean(time)) / self.rate
+
+    def _mixed(self, time: jax.Array, share: jax.Array) -> jax.Array:
+        mixed = mixtures(self.program, self.jump, self.stay, self.start, share)
         return jnp.where(
             (time < 0)[:, jnp.newaxis],
             0.0,
-            jnp.where(self._is_exact(time)[:, jnp.newaxis], total, jnp.nan),
+            jnp.where(self._is_exact(time)[:, jnp.newaxis], mixed, jnp.nan),
         )
 
     def _terms(self, last: jax.Array) -> jax.Array:
         return powers(self.program, self.jump, self.stay, self.start, last, self.n_terms)
 
     def _mean(self, time: jax.Array) -> jax.Array:
-        return jnp.maximum(self.rate * time, 0.0)
+        return jnp.where(time >= 0, self.rate * time, 0.0)
 
     def _is_exact(self, time: jax.Array) -> jax.Array:
         return poisson.tail_bound(jnp.float64(self.n_terms), self._mean(time)) <= 2 * poisson.TAIL
@@ -148,4 +187,5 @@ def uniform_rate(program: Program, weight: jax.Array, reward: jax.Array) -> jax.
     """
     legal = jnp.all((weight >= 0) & jnp.isfinite(weight)) & jnp.all(reward > 0)
     rate = rates_out(program, weight / reward[program.source]).max()
-    return jax.lax.stop_gradient(jnp.where(legal, rate, jnp.nan))
+    # Where nothing ever happens, any rate will do.
+    return jax.lax.stop_gradient(jnp.where(legal, jnp.where(rate > 0, rate, 1.0), jnp.nan))

@@ -15,13 +15,11 @@ from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models import build_model
 from phasic_mpi.replay import poisson
 from phasic_mpi.replay.distributions import atom
+from tests.dense import Dense
 from tests.graphs import chain_of_sccs
 from tests.recording import record_alone
-from tests.reference import rates
 
 pytestmark = pytest.mark.usefixtures("float64")
-
-mp.mp.dps = 60
 
 # Of the mean; both methods must hold on all of them.
 TIMES = np.array([1e-8, 1e-3, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0])
@@ -35,42 +33,6 @@ MODELS: dict[str, tuple[Callable[[], PhaseTypeGraph], list[float]]] = {
     "tandem-queue": (lambda: build_model("tandem-queue", capacity=2), [0.9, 1.0, 1.25]),
 }
 QUANTITIES = ("pdf", "cdf", "survival")
-
-
-class Dense:
-    """A process as a matrix of 60 digits; rewards scale the time spent at each vertex."""
-
-    def __init__(
-        self, graph: PhaseTypeGraph, theta: list, rewards: np.ndarray | None = None
-    ) -> None:
-        rows, alpha = rates(graph, theta, mp.mpf)
-        self.vertex = [v for v, row in enumerate(rows) if row]
-        position = {v: i for i, v in enumerate(self.vertex)}
-        n = len(self.vertex)
-        self.matrix, self.exits = mp.zeros(n), mp.zeros(n, 1)
-        for i, v in enumerate(self.vertex):
-            reward = mp.mpf(1 if rewards is None else float(rewards[v]))
-            for target, rate in rows[v].items():
-                self.matrix[i, i] -= rate / reward
-                if target in position:
-                    self.matrix[i, position[target]] += rate / reward
-                else:
-                    self.exits[i] += rate / reward
-        self.alpha = mp.matrix([[alpha[v] for v in self.vertex]])
-        self.mean = float((self.alpha * mp.lu_solve(-self.matrix, mp.ones(n, 1)))[0])
-        self.known: dict[float, dict[str, mp.mpf]] = {}
-
-    def at(self, time: float) -> dict[str, mp.mpf]:
-        if time not in self.known:
-            left = self.alpha * mp.expm(self.matrix * mp.mpf(time), method="pade")
-            survival = mp.fsum(left)
-            self.known[time] = {
-                "pdf": (left * self.exits)[0],
-                "survival": survival,
-                "cdf": 1 - survival,
-                "states": left,
-            }
-        return self.known[time]
 
 
 Case = tuple[replay.Program, list[float], Dense]

@@ -44,8 +44,8 @@ def expected_visits(history: Sequence[Epoch]) -> list[jax.Array]:
         ConfigError: See :func:`choose_method`; or JAX computes in single precision.
         EvaluationError: Durations, maps or theta that do not fit.
     """
-    nothing = tuple(jnp.zeros((0, epoch.program.n_vertices)) for epoch in history)
-    return [visits for (visits,) in time_spent(settled(history), nothing, ())]
+    visits: list[jax.Array] = _visits(settled(history))
+    return visits
 
 
 def expected_rewards(history: Sequence[Epoch], rewards: Sequence[ArrayLike]) -> jax.Array:
@@ -63,8 +63,8 @@ def expected_rewards(history: Sequence[Epoch], rewards: Sequence[ArrayLike]) -> 
         ConfigError: As in :func:`expected_visits`.
         EvaluationError: As in :func:`expected_visits`; or rewards that do not fit.
     """
-    per_epoch = rewards_of(history, rewards)
-    return jnp.stack([r @ v for r, v in zip(per_epoch, expected_visits(history), strict=True)])
+    mean: jax.Array = _mean_rewards(settled(history), rewards_of(history, rewards))
+    return mean
 
 
 def moments(history: Sequence[Epoch], n_moments: int, rewards: Sequence[ArrayLike]) -> jax.Array:
@@ -139,6 +139,17 @@ def survival(history: Sequence[Epoch], times: ArrayLike) -> jax.Array:
         EvaluationError: As in :func:`expected_visits`.
     """
     return _at_times(_survival, history, times)
+
+
+@jax.jit
+def _visits(history: tuple[Epoch, ...]) -> list[jax.Array]:
+    nothing = tuple(jnp.zeros((0, epoch.program.n_vertices)) for epoch in history)
+    return [visits for (visits,) in time_spent(history, nothing, ())]
+
+
+@jax.jit
+def _mean_rewards(history: tuple[Epoch, ...], rewards: tuple[jax.Array, ...]) -> jax.Array:
+    return jnp.stack([r @ v for r, v in zip(rewards, _visits(history), strict=True)])
 
 
 def _at_times(

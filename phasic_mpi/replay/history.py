@@ -36,7 +36,8 @@ class Epoch:
         onward: Where each vertex is carried at the end: ``int32[n_vertices]``, vertices of the next
             epoch's graph (an absorbing one ends the process); or ``float64[n_vertices,
             n_vertices of the next]``, probabilities, dense or in ``jax.experimental.sparse``; None
-            if the vertices of the next epoch are the same. What has been absorbed stays so.
+            if the vertices of the next epoch are the same. What an epoch absorbs has ended: a state
+            that only waits for the next one needs an edge, whose rate may be 0 at theta.
         how: How the epoch is computed, see :func:`choose_method`; chosen where it is needed if
             None, which takes arrays that are not traced.
     """

@@ -184,8 +184,8 @@ def test_a_change_of_rates_at_which_nothing_changes_changes_nothing() -> None:
         replay.covariance(program, theta, reward),
         rtol=1e-10,
     )
-    moments = epochs.moments(history, 4, [reward[0]] * 3)
-    np.testing.assert_allclose(moments, replay.moments(program, theta, 4, reward[0]), rtol=1e-11)
+    moments = epochs.moments(history, 3, [reward[0]] * 3)
+    np.testing.assert_allclose(moments, replay.moments(program, theta, 3, reward[0]), rtol=1e-11)
 
 
 def test_a_state_that_waits_for_the_next_epoch_has_an_edge_of_rate_zero() -> None:
@@ -291,8 +291,7 @@ def test_trees_of_a_population_that_passed_a_bottleneck_are_those_of_msprime() -
     assert_agrees(trees, np.asarray(mean), np.asarray(epochs.covariance(history, [reward] * 3)))
 
 
-@pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev])
-def test_derivatives_in_theta_and_durations_are_central_differences(mode) -> None:
+def test_derivatives_in_theta_and_durations_are_central_differences() -> None:
     islands, before, onward, lineages, later = isolation_with_migration(2)
     rewards = [jnp.array(k, dtype=jnp.float64) for k in (lineages, later)]
     point = jnp.array([1.0, 0.4, 0.8, 2.0])
@@ -309,7 +308,9 @@ def test_derivatives_in_theta_and_durations_are_central_differences(mode) -> Non
     compiled = jax.jit(quantities)
     step = 1e-5
     expected = [(compiled(point + d) - compiled(point - d)) / (2 * step) for d in step * np.eye(4)]
-    np.testing.assert_allclose(jax.jit(mode(quantities))(point), np.transpose(expected), rtol=1e-7)
+    np.testing.assert_allclose(
+        jax.jit(jax.jacrev(quantities))(point), np.transpose(expected), rtol=1e-7
+    )
 
 
 def test_many_histories_run_under_vmap() -> None:

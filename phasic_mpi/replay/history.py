@@ -31,7 +31,7 @@ class Epoch:
 
     Attributes:
         program: See :func:`load_program`. The first epoch starts where its program does.
-        theta: ``float64[n_parameters]``.
+        theta: ``float64[n_parameters]``, or numbers by name.
         duration: ``float64[]``, at least 0; None for the last epoch, which lasts until absorption.
         onward: Where each vertex is carried at the end: ``int32[n_vertices]``, vertices of the next
             epoch's graph (an absorbing one ends the process); or ``float64[n_vertices,

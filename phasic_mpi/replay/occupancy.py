@@ -8,7 +8,7 @@ import jax
 from numpy.typing import ArrayLike
 
 from phasic_mpi.replay.distributions import Law, at_times
-from phasic_mpi.replay.program import Program, by_vertex
+from phasic_mpi.replay.program import Program, Theta, by_vertex
 from phasic_mpi.replay.uniformisation import OfTimes
 
 
@@ -26,7 +26,7 @@ class Occupation(NamedTuple):
 
 def state_probabilities(
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     times: ArrayLike,
     *,
     method: str = "auto",
@@ -43,7 +43,7 @@ def state_probabilities(
 
 def expected_occupancy(
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     times: ArrayLike,
     *,
     method: str = "auto",
@@ -62,7 +62,7 @@ def expected_occupancy(
 
 def occupation(
     program: Program,
-    theta: jax.Array,
+    theta: Theta,
     times: ArrayLike,
     *,
     method: str = "auto",

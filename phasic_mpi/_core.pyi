@@ -43,39 +43,45 @@ def count_entries(row_ptr: _Int64Array, col: _Int32Array, order: _Int32Array) ->
     """Off-diagonal entries of L and U under ``order``; ``RuntimeError`` for a malformed pattern."""
 
 @final
-class StateTable:
-    """Distinct states of a process, numbered in the order in which they are first seen."""
+class Exploration:
+    """States of a process, found by the transitions that lead to them, and the edges between them.
 
-    def __init__(self, length: int) -> None: ...
+    The vertex of a state is its number plus 1; numbers follow the order in which states are found.
+    """
+
+    def __init__(self, state_length: int, n_parameters: int) -> None: ...
     @property
-    def length(self) -> int: ...
+    def n_states(self) -> int: ...
     @property
-    def size(self) -> int: ...
-    @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Bytes of the tables and of the states when they are read."""
+
     def insert(self, states: _Int32Array) -> _Int32Array:
-        """Number of each row of ``int32[n, length]``; states not seen before get the next ones."""
+        """Vertex of each row of ``int32[n, state_length]``; states not seen before get new ones."""
 
     def read(self, begin: int, end: int) -> _Int32Array:
-        """``int32[end - begin, length]``, the states of these numbers."""
+        """``int32[end - begin, state_length]``, the states of these numbers."""
 
-@final
-class EdgeRows:
-    """Edges, collected some rows at a time; ``close`` sorts them and adds parallel ones up."""
+    def add(
+        self,
+        row_of: _Int32Array,
+        row: _Int64Array,
+        target: _Int32Array,
+        coefficient: NDArray[np.float64],
+        is_constant: bool,
+    ) -> int:
+        """Adds transitions whose rate is not zero; -1, or the first that is illegal.
 
-    def __init__(self, n_coefficients: int) -> None: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def nbytes(self) -> int: ...
-    def add(self, row: _Int32Array, target: _Int32Array, coefficient: NDArray[np.float64]) -> None:
-        """Adds edges; rows count from 0, and coefficients are ``float64[n, n_coefficients]``."""
+        ``row_of`` says which row, of those that ``close`` ends, each explored state is; ``row``
+        which of the explored states each transition leaves. ``target`` has a row for each, or one
+        for all; ``coefficient`` one column per parameter, or a constant rate.
+        """
 
     def close(self, first: int, n_rows: int) -> None:
-        """Ends the exploration of so many rows, of which the first is the vertex ``first``."""
+        """Ends the exploration of so many states, of which the first is the vertex ``first``."""
 
-    def take(self) -> tuple[_Int32Array, _Int32Array, NDArray[np.float64]]:
-        """Moves source, target and coefficients of all edges out."""
+    def take(self, is_constant: bool) -> tuple[_Int32Array, _Int32Array, NDArray[np.float64]]:
+        """Moves source, target and coefficients of all edges of a kind out, sorted by both."""
 
 def ffi_handlers() -> dict[str, CapsuleType]:
     """Handlers by name, as ``jax.ffi.register_ffi_target`` takes them."""

@@ -1,7 +1,7 @@
 """Builds the graph of a process from a rule that says which transitions leave a state.
 
 States are explored breadth first, many at a time. The rule computes with arrays; the compiled core
-(``state_table.hpp``) finds out which of the states it leads to are new.
+(``exploration.hpp``) finds out which of the states it leads to are new.
 """
 
 from __future__ import annotations
@@ -157,47 +157,42 @@ class _Exploration:
         self._reader = reader
         self._absorbing = absorbing
         self._limits = limits
-        self._table = _core.StateTable(state_length)
-        self._linear = _core.EdgeRows(reader.n_parameters)
-        self._constant = _core.EdgeRows(1)
+        self._core = _core.Exploration(state_length, reader.n_parameters)
         self._step = max(_LEAST_STEP, _STEP_INTEGERS // state_length)
 
     def explore(self, initial: NDArray[np.int32], progress: OnProgress | None) -> NDArray[np.int32]:
         """Finds every state that can be reached; returns the vertices of the initial ones."""
-        start = self._table.insert(initial) + np.int32(1)
-        begin, end = 0, self._table.size
+        start = self._core.insert(initial)
+        begin, end = 0, self._core.n_states
         # From layer to layer: the states found on the way from one are the next.
         while begin < end:
             for first in range(begin, end, self._step):
                 last = min(first + self._step, end)
                 self._explore_rows(first, last)
                 if progress is not None:
-                    progress(last, self._table.size)
-            begin, end = end, self._table.size
+                    progress(last, self._core.n_states)
+            begin, end = end, self._core.n_states
         return start
 
     def _explore_rows(self, first: int, last: int) -> None:
-        states = self._table.read(first, last)
-        rows = np.arange(last - first, dtype=np.int32)
+        states = self._core.read(first, last)
+        row_of = np.arange(last - first, dtype=np.int32)
         if self._absorbing is not None:
-            absorbed = _evaluate(
-                "absorbing", self._absorbing, states, "b", self._reader.state_names
-            )
-            rows, states = rows[~absorbed], states[~absorbed]
-        if rows.size:
+            names = self._reader.state_names
+            left = ~_evaluate("'absorbing'", self._absorbing, states, "b", names)
+            row_of, states = row_of[left], states[left]
+        if row_of.size:
             for found in self._reader.transitions(states):
-                target = self._table.insert(found.target) + np.int32(1)
-                edges = self._constant if found.is_constant else self._linear
-                edges.add(rows[found.row], target, found.coefficient)
+                refused = self._core.add(
+                    row_of, found.row, found.target, found.coefficient, found.is_constant
+                )
+                if refused >= 0:
+                    self._reader.refuse(states, found, refused)
                 self._require_room(first)
-        for edges in (self._constant, self._linear):
-            edges.close(first + 1, last - first)
+        self._core.close(first + 1, last - first)
 
     def _require_room(self, n_explored: int) -> None:
-        n_vertices = self._table.size + 1
-        state_bytes = n_vertices * self._table.length * np.dtype(np.int32).itemsize
-        tables = (self._table, self._constant, self._linear)
-        n_bytes = state_bytes + sum(table.nbytes for table in tables)
+        n_vertices, n_bytes = self._core.n_states + 1, self._core.nbytes
         for what, limit, found in (
             ("vertices", self._limits.max_vertices, n_vertices),
             ("bytes", self._limits.memory, n_bytes),
@@ -206,16 +201,16 @@ class _Exploration:
                 raise GraphError(
                     "There are too many states",
                     problem=f"expected at most {limit:.0f} {what}, got {found} with {n_explored} "
-                    f"of {self._table.size} states explored; {self._shown_growth()}",
+                    f"of {n_vertices - 1} states explored; {self._shown_growth()}",
                     context={"vertices": n_vertices, "bytes": n_bytes},
                     resolution="bound what grows in the rule, or raise max_vertices or memory",
                 )
 
     def _shown_growth(self) -> str:
         """Which integers have run away from those of the first state, and the last states found."""
-        size = self._table.size
-        names = self._reader.state_names or tuple(f"[{i}]" for i in range(self._table.length))
-        first, last = self._table.read(0, 1)[0], self._table.read(max(0, size - 1000), size)
+        size = self._core.n_states
+        first, last = self._core.read(0, 1)[0], self._core.read(max(0, size - 1000), size)
+        names = self._reader.state_names or tuple(f"[{i}]" for i in range(first.size))
         low, high = last.min(axis=0), last.max(axis=0)
         away = np.maximum(high - first, first - low)
         most = np.argsort(-away, kind="stable")[:_SHOWN_RANGES]
@@ -227,12 +222,12 @@ class _Exploration:
 
     def states(self) -> NDArray[np.int32]:
         """``int32[n_states, state_length]``."""
-        return self._table.read(0, self._table.size)
+        return self._core.read(0, self._core.n_states)
 
     def edges(self) -> dict[str, NDArray[Any]]:
         """Columns of the graph; the exploration gives them away."""
-        edge_source, edge_target, edge_weight = self._constant.take()
-        param_source, param_target, param_coefficient = self._linear.take()
+        edge_source, edge_target, edge_weight = self._core.take(is_constant=True)
+        param_source, param_target, param_coefficient = self._core.take(is_constant=False)
         return {
             "edge_source": edge_source,
             "edge_target": edge_target,

@@ -25,16 +25,17 @@ _SMALLEST, _LARGEST = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 
 @dataclass(frozen=True, eq=False)
 class Transitions:
-    """Transitions whose rates are not zero at every theta.
+    """A batch of transitions, of the shapes and types that the compiled core takes.
 
     Attributes:
-        row: ``int32[k]``, row of the state that each leaves, among those the rule was given.
-        target: ``int32[k, state_length]``, the state that each leads to.
+        row: ``int64[k]``, row of the state that each leaves, among those the rule was given.
+        target: ``int32[k, state_length]``, the state that each leads to; one row if it is the same
+            for all.
         coefficient: ``float64[k, n_parameters]``; constant rates are ``float64[k, 1]``.
         is_constant: Whether the rates are constant.
     """
 
-    row: NDArray[np.int32]
+    row: NDArray[np.int64]
     target: NDArray[np.int32]
     coefficient: NDArray[np.float64]
     is_constant: bool
@@ -42,7 +43,7 @@ class Transitions:
 
 @dataclass(frozen=True, eq=False)
 class RuleReader:
-    """Asks a rule for transitions and checks what it answers.
+    """Asks a rule for transitions and checks the shapes and types of what it answers.
 
     Attributes:
         rule: Takes ``int32[m, state_length]``; returns a batch ``(row, target, coefficient)``, or a
@@ -59,30 +60,41 @@ class RuleReader:
         """Yields the transitions out of ``states``, ``int32[m, state_length]``, batch by batch.
 
         Raises:
-            GraphError: The rule gives something else than documented, or a rate that is negative
-                or not finite; names the state and the transition.
+            GraphError: The rule gives something else than documented.
         """
         answer = self.rule(states)
         if not isinstance(answer, Iterable):
             _refuse(f"expected a tuple (row, target, coefficient) or several, got {answer!r:.80}")
         for batch in (answer,) if isinstance(answer, tuple) else answer:
-            yield self._checked(states, batch)
+            if not isinstance(batch, tuple) or len(batch) != 3:
+                _refuse(f"expected a tuple (row, target, coefficient), got {batch!r:.80}")
+            row = _row(batch[0])
+            coefficient = self._coefficient(batch[2], row.size)
+            target = _target(batch[1], row.size, states)
+            if target.dtype != np.int32:
+                target = self._narrowed(states, row, target, coefficient)
+            yield Transitions(
+                row=row,
+                target=np.ascontiguousarray(target),
+                coefficient=np.ascontiguousarray(coefficient),
+                is_constant=np.ndim(batch[2]) == 1,
+            )
 
-    def _checked(self, states: NDArray[np.int32], batch: Any) -> Transitions:
-        if not isinstance(batch, tuple) or len(batch) != 3:
-            _refuse(f"expected a tuple (row, target, coefficient), got {batch!r:.80}")
-        row = _row(batch[0], len(states))
-        target = _targets(batch[1], row.size, states)
-        coefficient = self._coefficient(batch[2], row.size)
-        self._require_legal(states, row, target, coefficient)
-        possible = coefficient.any(axis=1)
-        if not possible.all():
-            row, target, coefficient = row[possible], target[possible], coefficient[possible]
-        return Transitions(
-            row=row.astype(np.int32, copy=False),
-            target=self._narrowed(states, row, target),
-            coefficient=np.ascontiguousarray(coefficient),
-            is_constant=np.ndim(batch[2]) == 1,
+    def refuse(self, states: NDArray[np.int32], found: Transitions, index: int) -> NoReturn:
+        """Says what is wrong with a transition that the compiled core has refused.
+
+        Raises:
+            GraphError: Always; names the states and the rate.
+        """
+        row = int(found.row[index])
+        if not 0 <= row < len(states):
+            _refuse(
+                f"row: expected rows of the {len(states)} states that the rule was given, got {row}"
+            )
+        target = found.target[index if len(found.target) == found.row.size else 0]
+        _refuse(
+            f"expected finite rates of at least 0, got {found.coefficient[index].tolist()} from "
+            f"state {self._described(states[row])} to {self._described(target)}"
         )
 
     def _coefficient(self, given: Any, n_rows: int) -> NDArray[np.float64]:
@@ -100,36 +112,24 @@ class RuleReader:
         columns = array[:, np.newaxis] if array.ndim == 1 else array
         return columns.astype(np.float64, copy=False)
 
-    def _require_legal(
+    def _narrowed(
         self,
         states: NDArray[np.int32],
-        row: NDArray[Any],
+        row: NDArray[np.int64],
         target: NDArray[Any],
         coefficient: NDArray[np.float64],
-    ) -> None:
-        # One comparison catches NaN as well; infinity is as large as what is not finite gets.
-        if not coefficient.size or (coefficient.min() >= 0 and coefficient.max() < np.inf):
-            return
-        legal = ((coefficient >= 0) & (coefficient < np.inf)).all(axis=1)
-        edge = int(np.argmin(legal))
-        _refuse(
-            f"expected finite rates of at least 0, got {coefficient[edge].tolist()} from state "
-            f"{self._described(states[row[edge]])} to {self._described(target[edge])}"
-        )
-
-    def _narrowed(
-        self, states: NDArray[np.int32], row: NDArray[Any], target: NDArray[Any]
     ) -> NDArray[np.int32]:
-        """The targets in 32 bits, contiguous; refuses those that do not fit."""
-        if target.dtype.itemsize >= 4 and target.dtype != np.int32 and target.size:
-            fits = ((target >= _SMALLEST) & (target <= _LARGEST)).all(axis=1)
-            if not fits.all():
-                edge = int(np.argmin(fits))
-                _refuse(
-                    f"target: expected integers of 32 bits, got {target[edge].tolist()} from state "
-                    f"{self._described(states[row[edge]])}"
-                )
-        return np.ascontiguousarray(target, dtype=np.int32)
+        """The targets in 32 bits; refuses those of possible transitions that do not fit."""
+        outside = ((target < _SMALLEST) | (target > _LARGEST)).any(axis=1)
+        wrong = outside & coefficient.any(axis=1)
+        if wrong.any():
+            edge = int(np.argmax(wrong))
+            _refuse(
+                f"target: expected integers of 32 bits, got "
+                f"{target[edge if len(target) > 1 else 0].tolist()} from state "
+                f"{self._described(states[row[edge]])}"
+            )
+        return target.astype(np.int32)
 
     def _described(self, state: NDArray[Any]) -> str:
         return describe_state(state, self.state_names)
@@ -179,28 +179,22 @@ def _array(name: str, given: Any) -> NDArray[Any]:
         _refuse(f"{name}: expected an array: {exc}")
 
 
-def _row(given: Any, n_states: int) -> NDArray[Any]:
+def _row(given: Any) -> NDArray[np.int64]:
     row = _array("row", given)
     if row.ndim != 1 or (row.dtype.kind not in "iu" and row.size):
         _refuse(f"row: expected integers of one dimension, got {row.dtype} of shape {row.shape}")
-    if row.size and not 0 <= row.min() <= row.max() < n_states:
-        _refuse(
-            f"row: expected rows of the {n_states} states that the rule was given, got "
-            f"{row.min()}..{row.max()}"
-        )
-    return row
+    return np.ascontiguousarray(row, dtype=np.int64)
 
 
-def _targets(given: Any, n_rows: int, states: NDArray[np.int32]) -> NDArray[Any]:
+def _target(given: Any, n_rows: int, states: NDArray[np.int32]) -> NDArray[Any]:
+    """The targets, one row each or one for all."""
     target = _array("target", given)
     length = states.shape[1]
     if target.dtype.kind not in "iu" and target.size:
         _refuse(f"target: expected states of integers, got an array of {target.dtype}")
-    if target.shape == (length,):
-        return np.broadcast_to(target, (n_rows, length))
-    if target.shape == (0,):
-        target = target.reshape(0, length)
-    if target.shape != (n_rows, length):
+    if target.shape in ((length,), (0,)):
+        target = target.reshape(-1, length)
+    elif target.shape != (n_rows, length):
         _refuse(
             f"target: expected {n_rows} states of {length} integers, like those that the rule was "
             f"given, such as {states[0].tolist()}; got an array of shape {target.shape}"

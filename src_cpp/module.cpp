@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "block_store.hpp"
-#include "edge_rows.hpp"
+#include "exploration.hpp"
 #include "ffi_handlers.hpp"
 #include "order.hpp"
 #include "plan.hpp"
@@ -23,7 +23,6 @@
 #include "replay.hpp"
 #include "scc.hpp"
 #include "solve.hpp"
-#include "state_table.hpp"
 #include "status.hpp"
 #include "views.hpp"
 
@@ -325,16 +324,17 @@ py::tuple take_pattern(BlockStore& store, uint32_t handle) {
                         to_numpy(std::move(pattern.edge_slot)));
 }
 
-Array<int32_t> insert_states(StateTable& table, const Array<int32_t>& states) {
-  const auto given = rows(states, table.length());
-  Array<int32_t> number(states.shape(0));
-  const auto numbers = writable(number);
+Array<int32_t> insert_states(Exploration& exploration, const Array<int32_t>& states) {
+  const auto given = rows(states, exploration.states().length());
+  Array<int32_t> vertex(states.shape(0));
+  const auto vertices = writable(vertex);
   const py::gil_scoped_release release;
-  table.insert(given, numbers);
-  return number;
+  exploration.insert(given, vertices);
+  return vertex;
 }
 
-Array<int32_t> read_states(const StateTable& table, int32_t begin, int32_t end) {
+Array<int32_t> read_states(const Exploration& exploration, int32_t begin, int32_t end) {
+  const StateTable& table = exploration.states();
   if (begin < 0 || end < begin || end > table.size()) {
     throw std::invalid_argument("states out of range");
   }
@@ -345,16 +345,19 @@ Array<int32_t> read_states(const StateTable& table, int32_t begin, int32_t end) 
   return states;
 }
 
-void add_edges(EdgeRows& edges, const Array<int32_t>& row, const Array<int32_t>& target,
-               const Array<double>& coefficient) {
-  const auto from = view(row);
-  const auto to = view(target);
-  const auto numbers = rows(coefficient, static_cast<py::ssize_t>(edges.n_coefficients()));
+int64_t add_transitions(Exploration& exploration, const Array<int32_t>& row_of,
+                        const Array<int64_t>& row, const Array<int32_t>& target,
+                        const Array<double>& coefficient, bool is_constant) {
+  const auto n_columns = static_cast<py::ssize_t>(exploration.edges(is_constant).n_coefficients());
+  const Transitions transitions{view(row), rows(target, exploration.states().length()),
+                                rows(coefficient, n_columns), is_constant};
+  const auto own_rows = view(row_of);
   const py::gil_scoped_release release;
-  edges.add(from, to, numbers);
+  return exploration.add(own_rows, transitions);
 }
 
-py::tuple take_edges(EdgeRows& edges) {
+py::tuple take_edges(Exploration& exploration, bool is_constant) {
+  EdgeRows& edges = exploration.edges(is_constant);
   const auto n_columns = static_cast<py::ssize_t>(edges.n_coefficients());
   const auto n_rows = static_cast<py::ssize_t>(edges.size());
   const Array<int32_t> source = to_numpy(edges.take_source());
@@ -408,23 +411,18 @@ PYBIND11_MODULE(_core, module) {
       .def("drop", &BlockStore::drop, py::arg("handle"), py::call_guard<py::gil_scoped_release>())
       .def("cancel", &BlockStore::cancel);
 
-  py::class_<StateTable>(module, "StateTable")
-      .def(py::init<int32_t>(), py::arg("length"))
-      .def_property_readonly("length", &StateTable::length)
-      .def_property_readonly("size", &StateTable::size)
-      .def_property_readonly("nbytes", &StateTable::nbytes)
+  py::class_<Exploration>(module, "Exploration")
+      .def(py::init<int32_t, size_t>(), py::arg("state_length"), py::arg("n_parameters"))
+      .def_property_readonly("n_states", [](const Exploration& e) { return e.states().size(); })
+      .def_property_readonly("nbytes", &Exploration::nbytes)
       .def("insert", &insert_states, py::arg("states").noconvert())
-      .def("read", &read_states, py::arg("begin"), py::arg("end"));
-
-  py::class_<EdgeRows>(module, "EdgeRows")
-      .def(py::init<size_t>(), py::arg("n_coefficients"))
-      .def_property_readonly("size", &EdgeRows::size)
-      .def_property_readonly("nbytes", &EdgeRows::nbytes)
-      .def("add", &add_edges, py::arg("row").noconvert(), py::arg("target").noconvert(),
-           py::arg("coefficient").noconvert())
-      .def("close", &EdgeRows::close, py::arg("first"), py::arg("n_rows"),
+      .def("read", &read_states, py::arg("begin"), py::arg("end"))
+      .def("add", &add_transitions, py::arg("row_of").noconvert(), py::arg("row").noconvert(),
+           py::arg("target").noconvert(), py::arg("coefficient").noconvert(),
+           py::arg("is_constant"))
+      .def("close", &Exploration::close, py::arg("first"), py::arg("n_rows"),
            py::call_guard<py::gil_scoped_release>())
-      .def("take", &take_edges);
+      .def("take", &take_edges, py::arg("is_constant"));
 
   module.def("ffi_handlers", &handler_capsules);
 

@@ -13,7 +13,7 @@ from phasic_mpi.builder import MOST_VERTICES, OnProgress, StateFunction, build_g
 from phasic_mpi.errors import ConfigError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models.settings import Setting
-from phasic_mpi.rule import Rule
+from phasic_mpi.rule import Batch, Rule
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,27 @@ class Model:
 def every(states: NDArray[np.int32]) -> NDArray[np.int64]:
     """Rows of all states, for transitions that may leave any of them."""
     return np.arange(len(states))
+
+
+def moves(
+    states: NDArray[np.int32],
+    steps: NDArray[np.int32],
+    rates: NDArray[np.float64],
+    coefficients: NDArray[np.float64],
+) -> Batch:
+    """Transitions that add a step to a state, all of them in one batch.
+
+    Args:
+        states: ``int32[m, state_length]``.
+        steps: ``int32[q, state_length]``.
+        rates: ``float64[m, q]``, 0 where a step cannot be taken.
+        coefficients: ``float64[q, n_parameters]``, what the rate of each step is multiplied with.
+    """
+    n = rates.size
+    row = np.repeat(np.arange(len(states)), len(steps))
+    target = (states[:, np.newaxis] + steps).reshape(n, steps.shape[1])
+    coefficient = (rates[:, :, np.newaxis] * coefficients).reshape(n, coefficients.shape[1])
+    return row, target, coefficient
 
 
 def shifted(states: NDArray[np.int32], *step: int) -> NDArray[np.int32]:

@@ -15,7 +15,7 @@ from phasic_mpi.models.lineages import (
     spectrum_names,
     spectrum_rewards,
 )
-from phasic_mpi.models.model import Model, Parameter, Process, Reward, every
+from phasic_mpi.models.model import Model, Parameter, Process, Reward, moves
 from phasic_mpi.models.settings import Integer, Matrix
 from phasic_mpi.rule import Batch, Rule
 
@@ -89,15 +89,14 @@ def _has_one(states: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 def _by_island(rates: _Rates) -> Rule:
     island = np.eye(len(rates.coalescence), dtype=np.int32)
+    left = [i for i, _ in rates.migration]
+    steps = np.array([*-island, *(island[j] - island[i] for i, j in rates.migration)])
+    coefficients = np.array([*rates.coalescence, *rates.migration.values()])
 
-    def transitions(states: NDArray[np.int32]) -> Iterator[Batch]:
+    def transitions(states: NDArray[np.int32]) -> Batch:
         lineages = states.astype(np.float64)
-        for i, coefficient in enumerate(rates.coalescence):
-            k = lineages[:, i]
-            yield every(states), states - island[i], np.outer(k * (k - 1) / 2, coefficient)
-        for (i, j), coefficient in rates.migration.items():
-            moved = states + (island[j] - island[i])
-            yield every(states), moved, np.outer(lineages[:, i], coefficient)
+        pairs = lineages * (lineages - 1) / 2
+        return moves(states, steps, np.hstack([pairs, lineages[:, left]]), coefficients)
 
     return transitions
 

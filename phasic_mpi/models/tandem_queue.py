@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi.models.model import Model, Parameter, Process, Reward, every
+from phasic_mpi.models.model import Model, Parameter, Process, Reward, moves
 from phasic_mpi.models.settings import Integer
 from phasic_mpi.rule import Batch
 
@@ -18,14 +16,12 @@ def process(capacity: int, stations: int) -> Process:
     A customer too many in any queue is an overflow, where the process ends: an arrival at a full
     first queue, or a move from a queue to a full next one.
     """
-    steps = _steps(stations)
-    moving = np.eye(stations + 1)
+    steps, each = _steps(stations), np.eye(stations + 1)
 
-    def transitions(states: NDArray[np.int32]) -> Iterator[Batch]:
-        yield every(states), states + steps[0], np.tile(moving[0], (len(states), 1))
-        for station in range(stations):
-            busy = states[:, station] > 0
-            yield every(states), states + steps[station + 1], np.outer(busy, moving[station + 1])
+    def transitions(states: NDArray[np.int32]) -> Batch:
+        rates = np.ones((len(states), stations + 1))
+        rates[:, 1:] = states > 0
+        return moves(states, steps, rates, each)
 
     return Process(
         initial=[0] * stations,

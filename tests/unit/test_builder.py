@@ -195,8 +195,7 @@ def test_a_graph_without_absorption_is_refused_with_a_state() -> None:
 
 
 def test_a_parameter_that_no_rate_depends_on_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    build_graph([2], lambda states: (np.arange(len(states)), states - 1, states[:, 0]),
-                parameters=("rate",))  # fmt: skip
+    build_graph([2], lambda states: (*death(states)[:2], states[:, 0]), parameters=("rate",))
     assert caplog.messages == ["No rate depends on rate"]
 
 
@@ -226,58 +225,103 @@ def test_arguments_that_cannot_be_followed_are_refused(
     assert problem in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("batch", "problem"),
+    [
+        (([0, 7], [[1], [1]], [1.0, 1.0]), "rows of the 1 states that the rule was given, got 7"),
+        (([-1], [[1]], [1.0]), "rows of the 1 states that the rule was given, got -1"),
+        (([0, 0], [[2], [1]], [1.0, -1.0]), "got [-1.0] from state (size=3) to (size=1)"),
+        (([0], [1], [[1.0, np.nan]]), "got [1.0, nan] from state (size=3) to (size=1)"),
+        (([0], [[1]], [[np.inf, 0.0]]), "got [inf, 0.0] from state (size=3) to (size=1)"),
+    ],
+)
+def test_illegal_transitions_are_refused_with_their_states(batch: Any, problem: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        build_graph([3], lambda _: batch, parameters=2, state_names=("size",))
+    assert problem in caught.value.problem
+
+
+def test_transitions_of_rate_zero_find_no_states() -> None:
+    def transitions(states: NDArray[np.int32]) -> Iterator[tuple[Any, Any, Any]]:
+        rows = np.arange(len(states))
+        yield rows, states - 1, np.outer(states[:, 0], [1.0, 0.0])
+        yield rows, [99], np.zeros((len(states), 2))
+        yield rows, [1], np.outer(states[:, 0] == 3, [0.0, 2.0])
+
+    graph = build_graph([3], transitions, parameters=2)
+    assert graph.states[:, 0].tolist() == [0, 3, 2, 1, 0]
+    assert graph.param_coefficient.tolist() == [[3, 0], [0, 2], [2, 0], [1, 0]]
+
+
 @given(st.data())
 @settings(max_examples=60, deadline=None)
-def test_the_table_numbers_states_like_a_dictionary(data: st.DataObject) -> None:
+def test_states_are_numbered_as_in_a_dictionary(data: st.DataObject) -> None:
     length = data.draw(st.integers(1, 5))
     # Few distinct values, of one, two and four bytes: states repeat and the packing widens.
     value = st.sampled_from([0, 1, -1, 127, -128, 128, 40_000, -40_000, 2**31 - 1, -(2**31)])
     batch = st.lists(st.tuples(*[value] * length), max_size=40)
-    table, numbers = _core.StateTable(length), {}
+    exploration, numbers = _core.Exploration(length, 0), {}
     for states in data.draw(st.lists(batch, max_size=6)):
-        given_states = np.array(states, dtype=np.int32).reshape(-1, length)
-        expected = [numbers.setdefault(state, len(numbers)) for state in states]
-        assert table.insert(given_states).tolist() == expected
-    assert table.size == len(numbers)
-    assert table.read(0, table.size).tolist() == [list(state) for state in numbers]
+        table = np.array(states, dtype=np.int32).reshape(-1, length)
+        expected = [numbers.setdefault(state, len(numbers) + 1) for state in states]
+        assert exploration.insert(table).tolist() == expected
+    assert exploration.n_states == len(numbers)
+    assert exploration.read(0, len(numbers)).tolist() == [list(state) for state in numbers]
 
 
-def test_the_table_grows_over_many_pages_and_keeps_its_numbers() -> None:
+def test_the_table_of_states_grows_over_many_pages_and_keeps_its_numbers() -> None:
     states = np.random.default_rng(1).integers(-100, 100, (50_000, 4)).astype(np.int32)
     states[30_000:, 0] *= 300
-    table = _core.StateTable(4)
-    numbers = table.insert(states)
+    exploration = _core.Exploration(4, 0)
+    vertex = exploration.insert(states)
     unique, first = np.unique(states, axis=0, return_index=True)
-    assert table.size == len(unique)
-    assert (table.read(0, table.size)[numbers] == states).all()
-    assert (table.read(0, table.size) == states[np.sort(first)]).all()
-    assert (table.insert(states) == numbers).all()
-    # 24 bytes of slots at most, two bytes an integer, and one page that is not full.
-    assert table.nbytes <= table.size * (24 + 8) + 4096 * 8
+    n_states = exploration.n_states
+    assert n_states == len(unique)
+    assert (exploration.read(0, n_states)[vertex - 1] == states).all()
+    assert (exploration.read(0, n_states) == states[np.sort(first)]).all()
+    assert (exploration.insert(states) == vertex).all()
+    # 24 bytes of slots at most, two bytes an integer, and one page that is not full; four bytes an
+    # integer when they are read.
+    assert exploration.nbytes <= n_states * (24 + 8 + 16) + 4096 * 8
 
 
-def test_edges_of_a_chunk_are_sorted_and_parallel_ones_added_up_in_their_order() -> None:
-    edges = _core.EdgeRows(2)
-    row, target = np.array([1, 0, 1, 1], dtype=np.int32), np.array([7, 9, 3, 7], dtype=np.int32)
-    edges.add(row, target, np.array([[1e16, 1], [2, 2], [3, 3], [1.0, 4]]))
-    edges.add(row[:1], target[:1], np.array([[-1e16, 0.0]]))
-    edges.close(10, 2)
-    source, target, coefficient = edges.take()
-    assert source.tolist() == [10, 11, 11]
-    assert target.tolist() == [9, 3, 7]
-    assert coefficient.tolist() == [[2, 2], [3, 3], [1e16 + 1.0 - 1e16, 5]]
+def test_edges_are_sorted_and_parallel_ones_added_up_in_the_order_they_came_in() -> None:
+    exploration = _core.Exploration(1, 2)
+    row_of = np.array([0, 2], dtype=np.int32)
+    target = np.array([[7], [9], [3], [7]], dtype=np.int32)
+    # In this order each 1 is lost beside 2^53; in another they would be 2 together.
+    coefficient = np.array([[2.0**53, 1], [2, 2], [3, 3], [1.0, 4]])
+    assert exploration.add(row_of, np.array([1, 0, 1, 1]), target, coefficient, False) == -1
+    more = np.array([[1.0, 0.5]])
+    assert exploration.add(row_of, np.array([1]), target[:1], more, False) == -1
+    exploration.close(10, 3)
+    source, found, summed = exploration.take(False)
+    assert source.tolist() == [10, 12, 12]
+    assert exploration.read(0, 3)[found - 1, 0].tolist() == [9, 7, 3]
+    assert summed.tolist() == [[2, 2], [2.0**53, 5.5], [3, 3]]
+
+
+def test_the_core_adds_nothing_of_a_batch_that_it_refuses() -> None:
+    exploration = _core.Exploration(1, 1)
+    target = np.array([[5], [6]], dtype=np.int32)
+    coefficient = np.array([[1.0], [-1.0]])
+    assert exploration.add(np.zeros(1, np.int32), np.zeros(2, int), target, coefficient, False) == 1
+    assert exploration.n_states == 0
 
 
 def test_the_core_checks_what_python_gives_it() -> None:
-    table, edges = _core.StateTable(2), _core.EdgeRows(1)
+    exploration = _core.Exploration(2, 1)
+    row_of, row, target = np.zeros(1, np.int32), np.zeros(2, int), np.zeros((2, 2), np.int32)
     with pytest.raises(ValueError, match="at least one integer"):
-        _core.StateTable(0)
+        _core.Exploration(0, 1)
     with pytest.raises(ValueError, match="rows of 2 columns"):
-        table.insert(np.zeros((3, 3), dtype=np.int32))
+        exploration.insert(np.zeros((3, 3), dtype=np.int32))
     with pytest.raises(ValueError, match="out of range"):
-        table.read(0, 1)
-    with pytest.raises(ValueError, match="a target and coefficients for every edge"):
-        edges.add(np.zeros(2, np.int32), np.zeros(1, np.int32), np.zeros((2, 1)))
-    edges.add(np.array([3], np.int32), np.array([0], np.int32), np.ones((1, 1)))
+        exploration.read(0, 1)
+    with pytest.raises(ValueError, match="a target and coefficients for every transition"):
+        exploration.add(row_of, row, target, np.zeros((1, 1)), False)
+    with pytest.raises(ValueError, match="rows of 1 columns"):
+        exploration.add(row_of, row, target, np.zeros((2, 2)), False)
+    exploration.add(np.array([3], np.int32), row, target, np.ones((2, 1)), False)
     with pytest.raises(ValueError, match="row out of range"):
-        edges.close(0, 3)
+        exploration.close(1, 3)

@@ -36,16 +36,10 @@ def test_numbers_are_constant_rates_and_rows_are_coefficients() -> None:
     assert linear.coefficient.tolist() == [[1.5, 0], [0, 2.5]]
 
 
-def test_transitions_of_rate_zero_are_left_out_whatever_their_targets() -> None:
-    (found,) = read((ROWS, np.array([[2**40, 0], [2, 7]]), [[0.0], [1.0]]))
-    assert found.row.tolist() == [1]
-    assert found.target.tolist() == [[2, 7]]
-    assert found.target.dtype == np.int32
-
-
-def test_one_target_serves_all_transitions_of_a_batch() -> None:
+def test_one_target_may_serve_all_transitions_of_a_batch() -> None:
     (found,) = read((ROWS, [0, 0], [1.0, 2.0]))
-    assert found.target.tolist() == [[0, 0], [0, 0]]
+    assert found.target.tolist() == [[0, 0]]
+    assert found.target.dtype == np.int32
 
 
 def test_several_transitions_may_leave_one_state_and_none_another() -> None:
@@ -55,14 +49,38 @@ def test_several_transitions_may_leave_one_state_and_none_another() -> None:
     assert none.target.shape == (0, 2)
 
 
+def test_targets_that_do_not_fit_are_refused_only_where_the_rate_is_not_zero() -> None:
+    (found,) = read((ROWS, np.array([[2**40, 0], [2, 7]]), [[0.0], [1.0]]))
+    assert found.target[1].tolist() == [2, 7]
+    with pytest.raises(GraphError, match=r"integers of 32 bits, got .* from state \(left=3"):
+        read((ROWS, np.array([2**40, 0]), [[0.0], [1.0]]))
+
+
+@pytest.mark.parametrize(
+    ("index", "problem"),
+    [
+        (0, "row: expected rows of the 2 states that the rule was given, got 2"),
+        (
+            1,
+            "expected finite rates of at least 0, got [-2.0] from state (left=3, right=7) to "
+            "(left=2, right=7)",
+        ),
+    ],
+)
+def test_what_the_core_has_refused_is_told_with_its_states(index: int, problem: str) -> None:
+    reader = RuleReader(lambda _: ([2, 1], TARGETS, [1.0, -2.0]), 0, ("left", "right"))
+    (found,) = reader.transitions(STATES)
+    with pytest.raises(GraphError) as caught:
+        reader.refuse(STATES, found, index)
+    assert caught.value.problem == problem
+
+
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
         (7, "expected a tuple (row, target, coefficient) or several, got 7"),
         ([7], "expected a tuple (row, target, coefficient), got 7"),
         ((ROWS, TARGETS), "expected a tuple (row, target, coefficient)"),
-        (([0, 2], TARGETS, [1.0, 1.0]), "rows of the 2 states that the rule was given, got 0..2"),
-        (([-1, 0], TARGETS, [1.0, 1.0]), "got -1..0"),
         (([0.0, 1.0], TARGETS, [1.0, 1.0]), "row: expected integers of one dimension, got float64"),
         ((ROWS, TARGETS[:, :1], [1.0, 1.0]), "expected 2 states of 2 integers"),
         ((ROWS, TARGETS[:, :1], [1.0, 1.0]), "such as [2, 5]; got an array of shape (2, 1)"),
@@ -71,13 +89,6 @@ def test_several_transitions_may_leave_one_state_and_none_another() -> None:
         ((ROWS, TARGETS, [1.0]), "coefficient: expected 2 numbers or rows of numbers"),
         ((ROWS, TARGETS, np.ones((2, 3))), "expected 1 columns, one per parameter, got 3"),
         ((ROWS, TARGETS, ["a", "b"]), "got an array of <U1"),
-        (
-            (ROWS, TARGETS, [1.0, -2.0]),
-            "finite rates of at least 0, got [-2.0] from state (left=3, right=7) to "
-            "(left=2, right=7)",
-        ),
-        ((ROWS, TARGETS, [[1.0], [np.nan]]), "got [nan] from state (left=3, right=7)"),
-        ((ROWS, TARGETS, [[np.inf], [1.0]]), "got [inf] from state (left=2, right=5)"),
         (
             (ROWS, np.array([[1, 2], [2**31, 0]]), [1.0, 1.0]),
             "integers of 32 bits, got [2147483648, 0] from state (left=3, right=7)",

@@ -8,11 +8,13 @@ from math import lgamma
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi.models.model import Model, Parameter, Process, Reward, every, shifted
+from phasic_mpi.models.model import Model, Parameter, Process, Reward, every, moves
 from phasic_mpi.models.settings import Choice, Integer, Number
 from phasic_mpi.rule import Batch
 
-_BIRTH, _DEATH, _CATASTROPHE = np.eye(3)
+_STEPS = np.array([[1], [-1]], dtype=np.int32)
+_BIRTH_AND_DEATH = np.eye(2, 3)
+_CATASTROPHE = np.eye(3)[2]
 
 
 def process(capacity: int, initial: int, rates: str, catastrophe: str, survival: float) -> Process:
@@ -27,9 +29,9 @@ def process(capacity: int, initial: int, rates: str, catastrophe: str, survival:
 
     def transitions(states: NDArray[np.int32]) -> Iterator[Batch]:
         n = states[:, 0]
-        size = n if rates == "linear" else np.ones(n.size)
-        yield every(states), shifted(states, 1), np.outer(size * (n < capacity), _BIRTH)
-        yield every(states), shifted(states, -1), np.outer(size, _DEATH)
+        size = n.astype(np.float64) if rates == "linear" else np.ones(n.size)
+        ups_and_downs = np.column_stack([size * (n < capacity), size])
+        yield moves(states, _STEPS, ups_and_downs, _BIRTH_AND_DEATH)
         yield strike(states)
 
     return Process(

@@ -37,7 +37,8 @@ class Population:
         sizes: ``int32[n_types]``.
         infected: ``int32[n_types]``, infected at first.
         parameters: Entries of theta.
-        infection: ``float64[n_types, n_types, n_parameters]``, coefficients of ``infection_ij``.
+        infection: ``float64[n_types**2, n_parameters]``, coefficients of ``infection_ij``, for each
+            i the row of all j.
         recovery: ``float64[n_types, n_parameters]``, coefficients of ``recovery_i``.
     """
 
@@ -75,7 +76,7 @@ class Population:
             sizes=sizes[0].astype(np.int32),
             infected=_first_infected(infected, sizes),
             parameters=parameters,
-            infection=infection,
+            infection=infection.reshape(n_types**2, len(parameters)),
             recovery=np.broadcast_to(recovery, (n_types, len(parameters))),
         )
 
@@ -90,22 +91,16 @@ class Population:
         return int(self.sizes.sum())
 
     def infections(
-        self, of: int, susceptible: NDArray[np.int32], infected: NDArray[np.int32]
+        self, susceptible: NDArray[np.int32], infected: NDArray[np.int32]
     ) -> NDArray[np.float64]:
-        """Rates at which one of type ``of`` is infected, ``float64[m, n_parameters]``.
+        """``S_i I_j / N`` for each i the row of all j, ``float64[m, n_types**2]``.
 
         Args:
-            of: Number of the type.
             susceptible: ``int32[m, n_types]``.
             infected: ``int32[m, n_types]``.
         """
-        met: NDArray[np.float64] = infected @ self.infection[of]
-        rates: NDArray[np.float64] = susceptible[:, of, np.newaxis] * met
-        return rates / self.total
-
-    def recoveries(self, of: int, infected: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Rates at which one of type ``of`` recovers, ``float64[m, n_parameters]``."""
-        return np.outer(infected[:, of], self.recovery[of])
+        pairs = susceptible[:, :, np.newaxis] * infected[:, np.newaxis, :].astype(np.float64)
+        return pairs.reshape(len(pairs), -1) / self.total
 
     def names(self, word: str) -> tuple[str, ...]:
         """The word for each type, numbered unless there is only one."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi.models.model import Model, Parameter, Process, Reward, every, shifted
+from phasic_mpi.models.model import Model, Parameter, Process, Reward, moves
 from phasic_mpi.models.settings import Integer
 from phasic_mpi.rule import Batch
 
@@ -23,7 +21,8 @@ def process(n: int, k: int, repairers: int, operating: int) -> Process:
     if operating and not k <= operating <= n:
         raise ValueError("operating to be 0 or in k..n")
     most = operating or n
-    has_standby = most < n
+    n_parameters = len(_PARAMETERS) if most < n else len(_PARAMETERS) - 1
+    each = np.eye(n_parameters)
 
     def running(states: NDArray[np.int32]) -> NDArray[np.int32]:
         return np.minimum(n - states[:, 0], most)
@@ -31,18 +30,15 @@ def process(n: int, k: int, repairers: int, operating: int) -> Process:
     def busy(states: NDArray[np.int32]) -> NDArray[np.int32]:
         return np.minimum(states[:, 0], repairers)
 
-    def transitions(states: NDArray[np.int32]) -> Iterator[Batch]:
-        failure, repair, *standby_failure = np.eye(2 + has_standby)
-        rate = np.outer(running(states), failure)
-        for parameter in standby_failure:
-            rate += np.outer(n - states[:, 0] - running(states), parameter)
-        yield every(states), shifted(states, 1), rate
-        yield every(states), shifted(states, -1), np.outer(busy(states), repair)
+    def transitions(states: NDArray[np.int32]) -> Batch:
+        runs = running(states)
+        rates = np.column_stack([runs, busy(states), n - states[:, 0] - runs][:n_parameters])
+        return moves(states, _STEPS[:n_parameters], rates, each)
 
     return Process(
         initial=[0],
         transitions=transitions,
-        parameters=_PARAMETERS if has_standby else _PARAMETERS[:2],
+        parameters=_PARAMETERS[:n_parameters],
         state_names=("failed",),
         absorbing=lambda states: n - states[:, 0] < k,
         rewards=(
@@ -58,6 +54,9 @@ _PARAMETERS = (
     Parameter("repair", 1.0, "rate at which a repairer mends a machine"),
     Parameter("standby_failure", 0.01, "rate at which a machine on standby fails; 0 if it is cold"),
 )
+
+# A failure, a repair, and the failure of a machine on standby.
+_STEPS = np.array([[1], [-1], [1]], dtype=np.int32)
 
 
 def n_vertices(n: int, k: int, **_: object) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi.models.model import Model, Parameter, Process, Reward, every, shifted
+from phasic_mpi.models.model import Model, Parameter, Process, Reward, moves
 from phasic_mpi.models.settings import Integer
 from phasic_mpi.rule import Batch
+
+# An arrival and a service, each with its parameter.
+_STEPS = np.array([[1], [-1]], dtype=np.int32)
+_EACH = np.eye(2)
 
 
 def process(servers: int, capacity: int) -> Process:
@@ -21,11 +23,12 @@ def process(servers: int, capacity: int) -> Process:
     if capacity < servers:
         raise ValueError("a capacity of at least the number of servers")
 
-    def transitions(states: NDArray[np.int32]) -> Iterator[Batch]:
-        arrival, service = np.eye(2)
-        busy = np.minimum(states[:, 0], servers)
-        yield every(states), shifted(states, 1), np.tile(arrival, (len(states), 1))
-        yield every(states), shifted(states, -1), np.outer(busy, service)
+    def busy(states: NDArray[np.int32]) -> NDArray[np.int32]:
+        return np.minimum(states[:, 0], servers)
+
+    def transitions(states: NDArray[np.int32]) -> Batch:
+        rates = np.column_stack([np.ones(len(states)), busy(states)])
+        return moves(states, _STEPS, rates, _EACH)
 
     return Process(
         initial=[0],
@@ -38,9 +41,7 @@ def process(servers: int, capacity: int) -> Process:
         absorbing=lambda states: states[:, 0] > capacity,
         rewards=(
             Reward("customers", lambda states: states[:, 0], "customers present"),
-            Reward(
-                "busy_servers", lambda states: np.minimum(states[:, 0], servers), "servers at work"
-            ),
+            Reward("busy_servers", busy, "servers at work"),
         ),
     )
 

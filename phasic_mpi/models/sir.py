@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi.models.epidemic import SETTINGS, Population, n_states
-from phasic_mpi.models.model import Model, Parameter, Process, Reward, every
+from phasic_mpi.models.model import Model, Parameter, Process, Reward, moves
 from phasic_mpi.models.settings import Integer
 from phasic_mpi.rule import Batch
 
@@ -31,18 +30,19 @@ def process(
     others = (_WANING,) if waning else ()
     population = Population.of(sizes, infected, contact, separate, *others)
     n_types = population.n_types
-    unit = np.eye(len(population.parameters))
-    steps = np.eye(2 * n_types, dtype=np.int32)
+    less, more = np.split(np.eye(2 * n_types, dtype=np.int32), 2)
+    losing = np.eye(len(population.parameters))[[-1] * n_types]
+    steps = np.concatenate([(more - less).repeat(n_types, axis=0), -more, less])
+    coefficients = np.concatenate([population.infection, population.recovery, losing])
+    # Those who lose immunity come last.
+    n_steps = len(steps) if waning else len(steps) - n_types
 
-    def transitions(states: NDArray[np.int32]) -> Iterator[Batch]:
+    def transitions(states: NDArray[np.int32]) -> Batch:
         susceptible, infected = states[:, :n_types], states[:, n_types:]
+        infections = population.infections(susceptible, infected)
         immune = population.sizes - susceptible - infected
-        for i, (less, more) in enumerate(zip(steps[:n_types], steps[n_types:], strict=True)):
-            rates = population.infections(i, susceptible, infected)
-            yield every(states), states - less + more, rates
-            yield every(states), states - more, population.recoveries(i, infected)
-            if waning:
-                yield every(states), states + less, np.outer(immune[:, i], unit[-1])
+        rates = np.hstack([infections, infected, immune])[:, :n_steps]
+        return moves(states, steps[:n_steps], rates, coefficients[:n_steps])
 
     return Process(
         initial=np.concatenate([population.sizes - population.infected, population.infected]),

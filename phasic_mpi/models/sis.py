@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi.models.epidemic import SETTINGS, Population, n_states
-from phasic_mpi.models.model import Model, Process, Reward, every
+from phasic_mpi.models.model import Model, Process, Reward, moves
 from phasic_mpi.rule import Batch
 
 
@@ -24,13 +22,12 @@ def process(
     """
     population = Population.of(sizes, infected, contact, separate)
     individual = np.eye(population.n_types, dtype=np.int32)
+    steps = np.concatenate([individual.repeat(population.n_types, axis=0), -individual])
+    coefficients = np.concatenate([population.infection, population.recovery])
 
-    def transitions(states: NDArray[np.int32]) -> Iterator[Batch]:
-        for i in range(population.n_types):
-            susceptible = population.sizes - states
-            rates = population.infections(i, susceptible, states)
-            yield every(states), states + individual[i], rates
-            yield every(states), states - individual[i], population.recoveries(i, states)
+    def transitions(states: NDArray[np.int32]) -> Batch:
+        infections = population.infections(population.sizes - states, states)
+        return moves(states, steps, np.hstack([infections, states]), coefficients)
 
     return Process(
         initial=population.infected,

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -95,25 +95,28 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def measure(name: str, tool: str) -> dict[str, float]:
-    """Builds one graph in this process by one tool."""
-    process, callback = CASES[name]()
-    layers: list[int] = []
-    jobs: dict[str, Callable[[], Any]] = {
-        "vectorised": process.graph,
-        "scalar": lambda: build_graph(
-            process.initial, callback, parameters=len(process.parameters), per_state=True
-        ),
-        "phasic": lambda: phasic_graph(process, callback),
-    }
+def builder(tool: str, process: Process, callback: Callback) -> Callable[[], Any]:
+    """What builds the graph by this tool."""
+    if tool == "vectorised":
+        return process.graph
     if tool == "phasic":
-        import_module(tool)  # start-up is not measured
+        return partial(phasic_graph, process, callback)
+    n_parameters = len(process.parameters)
+    return partial(build_graph, process.initial, callback, parameters=n_parameters, per_state=True)
+
+
+def measure(name: str, tool: str) -> dict[str, float]:
+    """Builds one graph in this process by one tool, after a small one."""
+    builder(tool, *tandem(2))()
+    process, callback = CASES[name]()
+    build = builder(tool, process, callback)
     before, begin = peak(), time.process_time()
-    graph = jobs[tool]()
+    graph = build()
     seconds = time.process_time() - begin
     facts = {"seconds": seconds, "bytes": peak() - before}
     if tool == "phasic":
         return facts | {"vertices": graph.vertices_length()}
+    layers: list[int] = []
     process.graph(progress=lambda explored, _: layers.append(explored))
     layer = graph.n_vertices / len(layers)
     return facts | {"vertices": graph.n_vertices, "edges": graph.n_edges, "layer": layer}
@@ -195,8 +198,8 @@ def main() -> None:
         print(json.dumps(measure(names[0], options.child)))
         return
     table = Table(
-        *("graph", "vertices", "edges", "layer", "vectorised, s", "scalar, s", "phasic, s"),
-        *("million edges/s", "vectorised", "scalar", "ours, MB", "phasic, MB"),
+        *("graph", "vertices", "edges", "layer", "ours, s", "scalar, s", "phasic, s"),
+        *("M edges/s", "faster", "scalar", "ours, MB", "phasic, MB"),
         title="Building from rules; how many times faster than phasic",
     )
     for name in names:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from phasic_mpi import _core, config
 from phasic_mpi.errors import ConfigError, GraphError
 from phasic_mpi.graph import PhaseTypeGraph
-from phasic_mpi.names import describe_state
+from phasic_mpi.names import describe_state, theta_labels
 from phasic_mpi.rule import Rule, RuleReader, ScalarRule, by_state
 from phasic_mpi.scc import require_absorption
 
@@ -300,8 +300,8 @@ def _evaluate(
 
 def _warn_of_idle_parameters(graph: PhaseTypeGraph) -> None:
     """Perhaps the rule gives numbers, which are constant rates, where coefficients were meant."""
-    used = graph.param_coefficient.any(axis=0) | graph.start_param_coefficient.any(axis=0)
-    names = graph.parameter_names or tuple(f"theta[{i}]" for i in range(graph.n_parameters))
-    idle = [names[i] for i in np.flatnonzero(~used)]
+    tables = (graph.param_coefficient, graph.start_param_coefficient)
+    names = theta_labels(graph.parameter_names, graph.n_parameters)
+    idle = [name for i, name in enumerate(names) if not any((t[:, i] != 0).any() for t in tables)]
     if idle:
         logging.getLogger("phasic_mpi").warning("No rate depends on %s", ", ".join(idle))

@@ -595,9 +595,9 @@ def _check_numbers(graph: PhaseTypeGraph) -> None:
     _check_weights("start_weight", graph.start_weight)
     for name in ("param_coefficient", "start_param_coefficient"):
         table = getattr(graph, name)
-        finite = np.isfinite(table).all(axis=1)
+        finite = np.isfinite(table)
         if not finite.all():
-            row = int(np.argmin(finite))
+            row = int(np.argmin(finite.all(axis=1)))
             raise _refuse(
                 f"field '{name}', row {row}: expected finite numbers, got "
                 f"{_SHORT.repr(table[row].tolist())}",

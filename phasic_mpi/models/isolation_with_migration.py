@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from phasic_mpi import _core
 from phasic_mpi.models.model import Model, Parameter, Process
 from phasic_mpi.models.settings import Integer
 from phasic_mpi.rule import Batch
@@ -44,16 +45,17 @@ def ancestral_states(states: NDArray[np.int32]) -> NDArray[np.int32]:
     return _sorted(states & ~1)
 
 
-def vertices_before(states: NDArray[np.int32], ancestral: NDArray[np.int32]) -> NDArray[np.int64]:
+def vertices_before(states: NDArray[np.int32], ancestral: NDArray[np.int32]) -> NDArray[np.int32]:
     """Vertex of the second epoch for each vertex of the first: ``onward`` of an ``Epoch``.
 
     Args:
         states: ``int32[n_vertices, n1 + n2]``, states of the first epoch's graph.
-        ancestral: States of the second epoch's graph.
+        ancestral: ``int32[n_vertices, n1 + n2]``, states of the second epoch's graph.
     """
-    both = np.concatenate([ancestral, ancestral_states(states)])
-    _, first, number = np.unique(both, axis=0, return_index=True, return_inverse=True)
-    vertex: NDArray[np.int64] = first[number[len(ancestral) :]]
+    table = _core.Exploration(ancestral.shape[1], 0)
+    table.insert(np.ascontiguousarray(ancestral))
+    # It counts from 1, and the states of the graph from its start on.
+    vertex: NDArray[np.int32] = table.insert(np.ascontiguousarray(ancestral_states(states))) - 1
     return vertex
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from numpy.typing import ArrayLike
 
 from phasic_mpi import log
@@ -70,16 +71,17 @@ def choose_method(
         EvaluationError: Negative rewards, or some of 0 where uniformisation is named.
     """
     _require_known(method, n_terms)
-    reward = reward_by_position(program, rewards)
-    if not isinstance(reward, jax.core.Tracer):
-        _require_rewards(method, float(reward.min()))
+    least = 1.0 if rewards is None else _least_reward(program, rewards)
+    if least is not None:
+        _require_rewards(method, least)
     by_inversion = Method("inversion", n_terms or inversion.N_TERMS)
     if method == "inversion":
         return by_inversion
     if method == "uniformisation" and n_terms is not None:
         return Method(method, n_terms)
     numbers = [*theta.values()] if isinstance(theta, Mapping) else [theta]
-    if any(isinstance(array, jax.core.Tracer) for array in (*numbers, largest_time, reward)):
+    traced = any(isinstance(array, jax.core.Tracer) for array in (*numbers, largest_time))
+    if traced or least is None:
         raise ConfigError(
             "The distribution cannot be computed",
             problem="expected a method and its number of terms that do not depend on traced "
@@ -88,10 +90,10 @@ def choose_method(
             "largest_time), and pass its method and n_terms; method='inversion' needs no more",
         )
     logger = log.get_logger()
-    if bool((reward == 0).any()):
+    if least == 0:
         logger.info("distribution by inversion: there are rewards of 0")
         return by_inversion
-    needed = _n_terms(program, theta, reward, largest_time)
+    needed = _n_terms(program, theta, rewards, largest_time)
     if method == "uniformisation" or needed <= _MOST_TERMS:
         logger.info("distribution by uniformisation with %d terms", needed)
         return Method("uniformisation", needed)
@@ -99,10 +101,17 @@ def choose_method(
     return by_inversion
 
 
-def _n_terms(program: Program, theta: Theta, reward: jax.Array, largest_time: Any) -> int:
-    rows = jnp.atleast_2d(theta_array(program, theta))
-    rate = float(_largest_rate(program, rows, reward))
-    mean = max(rate * float(jnp.max(jnp.asarray(largest_time))), 0.0)
+def _least_reward(program: Program, rewards: jax.Array) -> float | None:
+    """Smallest reward of a transient vertex; None if that is traced."""
+    reward = reward_by_position(program, rewards)
+    return None if isinstance(reward, jax.core.Tracer) else float(reward.min())
+
+
+def _n_terms(
+    program: Program, theta: Theta, rewards: jax.Array | None, largest_time: ArrayLike
+) -> int:
+    rate = float(_largest_rate(program, theta_array(program, theta), rewards))
+    mean = max(rate * float(np.max(largest_time)), 0.0)
     if not math.isfinite(mean):
         raise EvaluationError(
             "The distribution cannot be computed",
@@ -116,7 +125,10 @@ def _n_terms(program: Program, theta: Theta, reward: jax.Array, largest_time: An
 
 
 @jax.jit
-def _largest_rate(program: Program, rows: jax.Array, reward: jax.Array) -> jax.Array:
+def _largest_rate(program: Program, theta: jax.Array, rewards: jax.Array | None) -> jax.Array:
+    """Of all rows of theta; compiled as one, reward and all, since compiling is what takes time."""
+    reward = reward_by_position(program, rewards)
+    rows = jnp.atleast_2d(theta)
     rates = jax.vmap(lambda row: uniform_rate(program, edge_weights(program, row), reward))(rows)
     return rates.max()
 

@@ -7,9 +7,10 @@ States are explored breadth first, many at a time. The rule computes with arrays
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +19,7 @@ from phasic_mpi import _core, config
 from phasic_mpi.errors import ConfigError, GraphError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.names import describe_state, theta_labels
-from phasic_mpi.rule import Rule, RuleReader, ScalarRule, by_state
+from phasic_mpi.rule import Rule, RuleReader, ScalarRule, by_state, out_of_range
 from phasic_mpi.scc import require_absorption
 
 StateFunction = Callable[[NDArray[np.int32]], ArrayLike]
@@ -86,10 +87,10 @@ def build_graph(
         GraphError: The rule, a predicate or a reward gives something else than documented; a rate
             is negative or not finite; there are too many states; absorption cannot be reached. The
             message shows states.
-        ConfigError: A limit is not positive, or the initial states are none.
+        ConfigError: A limit is not positive, the number of parameters is negative, or the initial
+            states are none.
     """
-    n_parameters = parameters if isinstance(parameters, int) else len(parameters)
-    names = () if isinstance(parameters, int) else tuple(parameters)
+    n_parameters, names = _parameters(parameters)
     first = _initial_states(initial)
     labels = tuple(state_names)
     rule = by_state(transitions) if per_state else transitions  # type: ignore[arg-type]
@@ -238,16 +239,40 @@ class _Exploration:
         }
 
 
-def _initial_states(initial: ArrayLike) -> NDArray[np.int32]:
-    states = np.atleast_2d(np.asarray(initial))
-    if states.ndim != 2 or states.dtype.kind not in "iu" or not states.size:
+def _parameters(given: Sequence[str] | int) -> tuple[int, tuple[str, ...]]:
+    """Number of the parameters, and their names if they have some."""
+    if not isinstance(given, SupportsIndex):
+        return len(given), tuple(given)
+    number = operator.index(given)
+    if number < 0:
         raise ConfigError(
             "The graph cannot be built",
-            problem="initial: expected a state of at least one integer, or one per row, got an "
-            f"array of {states.dtype} of shape {np.shape(initial)}",
-            resolution="give the state the process starts in",
+            problem=f"parameters: expected names, or a number of at least 0, got {number}",
+            resolution="name the parameters, or say how many there are",
         )
+    return number, ()
+
+
+def _initial_states(initial: ArrayLike) -> NDArray[np.int32]:
+    try:
+        states = np.atleast_2d(np.asarray(initial))
+    except ValueError as exc:
+        raise _refused_initial(f"rows of different lengths: {exc}") from exc
+    if states.ndim != 2 or states.dtype.kind not in "iu" or not states.size:
+        raise _refused_initial(f"an array of {states.dtype} of shape {np.shape(initial)}")
+    outside = np.flatnonzero(out_of_range(states))
+    if outside.size:
+        raise _refused_initial(f"{states[outside[0]].tolist()}, which does not fit into 32 bits")
     return np.ascontiguousarray(states, dtype=np.int32)
+
+
+def _refused_initial(found: str) -> ConfigError:
+    return ConfigError(
+        "The graph cannot be built",
+        problem="initial: expected a state of at least one integer of 32 bits, or one per row, got "
+        + found,
+        resolution="give the state the process starts in",
+    )
 
 
 def _start(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -120,8 +120,7 @@ class RuleReader:
         coefficient: NDArray[np.float64],
     ) -> NDArray[np.int32]:
         """The targets in 32 bits; refuses those of possible transitions that do not fit."""
-        outside = ((target < _SMALLEST) | (target > _LARGEST)).any(axis=1)
-        wrong = outside & coefficient.any(axis=1)
+        wrong = out_of_range(target) & coefficient.any(axis=1)
         if wrong.any():
             edge = int(np.argmax(wrong))
             _refuse(
@@ -148,28 +147,57 @@ def by_state(rule: ScalarRule) -> Rule:
         collected: dict[bool, tuple[list[int], list[Any], list[Any]]] = {}
         for row, state in enumerate(states.tolist()):
             try:
-                found = list(rule(tuple(state)))
+                found = rule(tuple(state))
+                # A generator runs here, and what it raises is raised by the rule.
+                pairs = list(found) if isinstance(found, Iterable) else None
             except Exception as exc:
                 exc.add_note(f"raised by the rule for the state {tuple(state)}")
                 raise
-            for pair in found:
+            if pairs is None:
+                _refuse_answer(state, found)
+            for pair in pairs:
                 target, rate = _pair(state, pair)
                 kind = collected.setdefault(isinstance(rate, int | float), ([], [], []))
                 kind[0].append(row)
                 kind[1].append(target)
                 kind[2].append(rate)
         for rows, targets, rates in collected.values():
+            _require_length(states, rows, targets)
             yield np.array(rows), targets, rates
 
     return all_rows
+
+
+def out_of_range(states: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Which of the states, ``int[k, state_length]``, have an integer of more than 32 bits."""
+    outside: NDArray[np.bool_] = np.any((states < _SMALLEST) | (states > _LARGEST), axis=1)
+    return outside
 
 
 def _pair(state: list[int], pair: Any) -> tuple[Any, Any]:
     try:
         target, rate = pair
     except (TypeError, ValueError):
-        _refuse(f"state {tuple(state)}: expected pairs (next state, rate), got {pair!r:.80}")
+        _refuse_answer(state, pair)
     return target, rate
+
+
+def _require_length(states: NDArray[np.int32], rows: list[int], targets: list[Any]) -> None:
+    """Refuses a next state of another length, with the state that it follows."""
+    length = states.shape[1]
+    try:
+        if set(map(len, targets)) == {length}:
+            return
+    except TypeError:
+        pass  # not all of them have a length
+    for row, target in zip(rows, targets, strict=True):
+        if not isinstance(target, Sized) or len(target) != length:
+            state = tuple(states[row].tolist())
+            _refuse(f"state {state}: expected next states of {length} integers, got {target!r:.80}")
+
+
+def _refuse_answer(state: list[int], answer: Any) -> NoReturn:
+    _refuse(f"state {tuple(state)}: expected pairs (next state, rate), got {answer!r:.80}")
 
 
 def _array(name: str, given: Any) -> NDArray[Any]:

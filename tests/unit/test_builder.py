@@ -145,6 +145,11 @@ def test_several_initial_states_have_probabilities_or_coefficients() -> None:
     assert graph.start_target.size == 0
 
 
+def test_the_number_of_parameters_may_be_an_integer_of_numpy() -> None:
+    graph = build_graph([3], death, parameters=np.int64(1))  # type: ignore[arg-type]
+    assert (graph.n_parameters, graph.parameter_names) == (1, ())
+
+
 def test_constant_rates_and_coefficients_may_stand_in_one_graph() -> None:
     def transitions(states: NDArray[np.int32]) -> Iterator[tuple[Any, Any, Any]]:
         rows = np.arange(len(states))
@@ -204,7 +209,10 @@ def test_a_parameter_that_no_rate_depends_on_is_warned_of(caplog: pytest.LogCapt
     [
         ({"initial": [1.5]}, ConfigError, "expected a state of at least one integer"),
         ({"initial": []}, ConfigError, "expected a state of at least one integer"),
+        ({"initial": [[1], [2, 3]]}, ConfigError, "got rows of different lengths"),
+        ({"initial": [2**31]}, ConfigError, "got [2147483648], which does not fit into 32 bits"),
         ({"initial": [[1], [2]]}, ConfigError, "expected one for each of 2 initial states"),
+        ({"parameters": -1}, ConfigError, "expected names, or a number of at least 0, got -1"),
         ({"max_vertices": 0}, ConfigError, "max_vertices: expected a positive number, got 0"),
         ({"memory": -1}, ConfigError, "memory: expected a positive number, got -1"),
         ({"absorbing": lambda s: s}, GraphError, "expected 1 booleans, got an array of int32"),

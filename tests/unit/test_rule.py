@@ -123,7 +123,12 @@ def test_a_rule_for_one_state_serves_many() -> None:
     [
         ([((1, 2), 1.0, 3)], "state (2, 5): expected pairs (next state, rate), got ((1, 2), 1.0"),
         ([5], "state (2, 5): expected pairs (next state, rate), got 5"),
-        ([((1, 2, 3), 1.0)], "expected 2 states of 2 integers"),
+        (None, "state (2, 5): expected pairs (next state, rate), got None"),
+        ([(1, 1.0)], "state (2, 5): expected next states of 2 integers, got 1"),
+        (
+            [((1, 2), 1.0), ((1, 2, 3), 1.0)],
+            "state (2, 5): expected next states of 2 integers, got (1, 2, 3)",
+        ),
         ([((1.5, 2), 1.0)], "expected states of integers"),
         ([((1, 2), [1.0, 2.0])], "expected 1 columns, one per parameter, got 2"),
     ],

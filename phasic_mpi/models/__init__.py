@@ -43,6 +43,7 @@ def build_model(name: str, **settings: Any) -> PhaseTypeGraph:
 
     Raises:
         ConfigError: An unknown model or setting, or a value out of range.
-        GraphError: There are more states than this machine can hold.
+        GraphError: There are more states than this machine can hold, or some from which absorption
+            cannot be reached.
     """
     return find_model(name).graph(settings)

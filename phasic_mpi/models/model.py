@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phasic_mpi.builder import MOST_VERTICES, OnProgress, StateFunction, build_graph
-from phasic_mpi.errors import ConfigError
+from phasic_mpi.errors import ConfigError, GraphError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models.settings import Setting
+from phasic_mpi.names import describe_vertex
 from phasic_mpi.rule import Batch, Rule
 
 
@@ -44,7 +45,7 @@ class Process:
         parameters: The entries of theta.
         state_names: Names of the integers of a state.
         rewards: Rewards to keep with the graph.
-        absorbing: Which states are not left; None if no transition leaves those.
+        absorbing: Which states are not left; None if those are the ones that no transition leaves.
         initial_probabilities: ``float[n_initial]``; None for one initial state.
     """
 
@@ -67,8 +68,13 @@ class Process:
         memory: int | None = None,
         progress: OnProgress | None = None,
     ) -> PhaseTypeGraph:
-        """Explores the process; limits and errors as in :func:`build_graph`."""
-        return build_graph(
+        """Explores the process; limits as in :func:`build_graph`.
+
+        Raises:
+            GraphError: As :func:`build_graph`, or a state that no transition leaves is not
+                ``absorbing``: the process could come to rest before what it waits for.
+        """
+        graph = build_graph(
             self.initial,
             self.transitions,
             initial_probabilities=self.initial_probabilities,
@@ -80,6 +86,23 @@ class Process:
             memory=memory,
             progress=progress,
         )
+        if self.absorbing is not None:
+            self._require_exits(graph, self.absorbing)
+        return graph
+
+    def _require_exits(self, graph: PhaseTypeGraph, absorbing: StateFunction) -> None:
+        left = np.zeros(graph.n_vertices, dtype=np.bool_)
+        left[0] = left[graph.edge_source] = left[graph.param_source] = True
+        ends = np.flatnonzero(~left)
+        stuck = ends[~np.asarray(absorbing(graph.states[ends]))]
+        if stuck.size:
+            raise GraphError(
+                "The process cannot be absorbed from every state",
+                problem="expected a transition out of each state that is not absorbing, got none "
+                f"out of {describe_vertex(int(stuck[0]), graph.states, graph.state_names)}",
+                context={"n_vertices": graph.n_vertices, "without a transition": stuck.size},
+                resolution="choose settings that leave a way from each state to absorption",
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +157,7 @@ class Model:
 
         Raises:
             ConfigError: As :meth:`choose`.
-            GraphError: The graph goes beyond a limit.
+            GraphError: As :meth:`Process.graph`.
         """
         return self.choose(values).graph(**limits)
 
@@ -173,10 +196,9 @@ def moves(
         rates: ``float64[m, q]``, 0 where a step cannot be taken.
         coefficients: ``float64[q, n_parameters]``, what the rate of each step is multiplied with.
     """
-    n = rates.size
-    row = np.repeat(np.arange(len(states)), len(steps))
-    target = (states[:, np.newaxis] + steps).reshape(n, steps.shape[1])
-    coefficient = (rates[:, :, np.newaxis] * coefficients).reshape(n, coefficients.shape[1])
+    row, step = np.nonzero(rates)
+    target = states[row] + steps[step]
+    coefficient = rates[row, step][:, np.newaxis] * coefficients[step]
     return row, target, coefficient
 
 

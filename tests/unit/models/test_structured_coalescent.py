@@ -1,12 +1,13 @@
 """The structured coalescent against known formulas, labelled lineages and msprime."""
 
+import tracemalloc
 from collections.abc import Iterator
 
 import msprime
 import numpy as np
 import pytest
 
-from phasic_mpi.errors import ConfigError
+from phasic_mpi.errors import ConfigError, GraphError
 from phasic_mpi.models import build_model, find_model
 from tests.unit.models.plain import (
     Rule,
@@ -110,6 +111,29 @@ def test_a_sample_that_is_none_is_refused(sample: str) -> None:
 def test_a_migration_matrix_that_is_none_is_refused(migration: str) -> None:
     with pytest.raises(ConfigError, match="expected migration to be a matrix of 3 x 3 rates of at"):
         build_model("structured-coalescent", migration=migration)
+
+
+@pytest.mark.parametrize("spectrum", [0, 1])
+def test_lineages_that_never_meet_are_refused(spectrum: int) -> None:
+    # From island 1 to either of two islands that nobody leaves.
+    migration = [[0, 1, 1], [0, 0, 0], [0, 0, 0]]
+    with pytest.raises(GraphError) as caught:
+        build_model("structured-coalescent", n=2, migration=migration, spectrum=spectrum)
+    assert caught.value.what == "The process cannot be absorbed from every state"
+    suffix = "_lineages_1" if spectrum else ""
+    assert f"island_2{suffix}=1" in caught.value.problem
+    assert f"island_3{suffix}=1" in caught.value.problem
+    assert "settings that leave a way" in caught.value.resolution
+
+
+def test_many_islands_take_memory_for_the_moves_that_can_be_made() -> None:
+    # There are 3,540 ways to move, of which two lineages can take 118: all would take 0.9 GB.
+    tracemalloc.start()
+    graph = build_model("structured-coalescent", n=2, islands=60)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert graph.n_vertices == 1 + 60 + 60 * 61 // 2
+    assert peak < 2e8
 
 
 def test_a_sample_too_large_to_count_is_refused() -> None:

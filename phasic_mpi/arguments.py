@@ -25,6 +25,7 @@ def theta(text: str) -> list[float] | dict[str, float]:
     row: dict[str, float] = {}
     for part in text.split(","):
         name, equals, value = part.partition("=")
+        name = name.strip()
         if not name or not equals or name in row:
             raise argparse.ArgumentTypeError(
                 "expected numbers, or NAME=VALUE once for each parameter, separated by commas, got "

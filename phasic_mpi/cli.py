@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from phasic_mpi import __version__, arguments, config, log, pictures, quantities
-from phasic_mpi.errors import PhasicMpiError, RunStoppedError
+from phasic_mpi.errors import ConfigError, PhasicMpiError, RunStoppedError
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 75
 
@@ -92,13 +92,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(exc)
         return FAILED
     except OSError as exc:
-        _say(exc)
+        _say(_unusable(exc))
         return FAILED
     except Exception:
         # Not an error that the ranks agreed on: the others may be waiting for this one.
         log.write_line(f"[rank {config.launcher_rank()}] {traceback.format_exc()}")
         abort_all(FAILED)
         return FAILED
+
+
+def _unusable(failure: OSError) -> ConfigError:
+    """Says of a file that the system refuses which one it is and what to do."""
+    name = failure.filename or "A file"
+    return ConfigError(
+        f"{name} cannot be read or written",
+        problem=f"expected a file that the system lets us use, got: {failure.strerror or failure}",
+        resolution="correct the path or its permissions",
+    )
 
 
 def _say(failure: Exception) -> None:

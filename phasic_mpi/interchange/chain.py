@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from phasic_mpi.errors import GraphError
 from phasic_mpi.graph import PhaseTypeGraph
-from phasic_mpi.interchange.edges import parameter_names, unique_edges
+from phasic_mpi.interchange.edges import unique_edges
+from phasic_mpi.names import theta_labels
 from phasic_mpi.theta import ThetaLike
 
 INITIAL = "init"
@@ -154,6 +155,7 @@ def from_graph(graph: PhaseTypeGraph, theta: ThetaLike | None) -> Chain:
     """
     start = _single_start(graph)
     n_states = graph.n_vertices - 1
+    names = theta_labels(graph.parameter_names, graph.n_parameters)
     source, target, coefficient = unique_edges(graph, theta)
     ends = np.setdiff1d(np.arange(1, graph.n_vertices), source)
     loops = np.zeros((ends.size, coefficient.shape[1]))
@@ -171,7 +173,7 @@ def from_graph(graph: PhaseTypeGraph, theta: ThetaLike | None) -> Chain:
         rewards={
             name: row[1:] for name, row in zip(graph.reward_names, graph.rewards, strict=True)
         },
-        parameters=parameter_names(graph) if theta is None else (),
+        parameters=names if theta is None else (),
     )
 
 

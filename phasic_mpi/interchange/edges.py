@@ -11,11 +11,6 @@ from phasic_mpi.names import describe_vertex
 from phasic_mpi.theta import ThetaLike, describe_theta, theta_rows
 
 
-def parameter_names(graph: PhaseTypeGraph) -> tuple[str, ...]:
-    """Names of the parameters, ``theta_1, theta_2, ...`` if they have none."""
-    return graph.parameter_names or tuple(f"theta_{k + 1}" for k in range(graph.n_parameters))
-
-
 def unique_edges(
     graph: PhaseTypeGraph, theta: ThetaLike | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi.errors import EvaluationError
-from phasic_mpi.names import describe_state, describe_vertex
+from phasic_mpi.names import describe_state, describe_vertex, theta_labels
 from phasic_mpi.pictures.diagrams import (
     ABSORBING,
     CLUSTER,
@@ -127,7 +127,7 @@ def _depths(n_vertices: int, edges: list[tuple[int, int]]) -> list[float]:
 
 def rate_label(terms: NDArray[np.float64], names: Sequence[str] = ()) -> str:
     """A rate as a formula, such as ``0.5 + 3 coalescence``, or with ``theta_1`` without names."""
-    symbols = ["", *(names or [f"theta_{index}" for index in range(1, terms.size)])]
+    symbols = ["", *theta_labels(names, terms.size - 1)]
     parts = []
     for value, symbol in zip(terms.tolist(), symbols, strict=True):
         if value:

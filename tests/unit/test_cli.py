@@ -131,6 +131,20 @@ def test_info_tells_the_facts_of_a_graph(
     assert facts["component_sizes"] == {"2-3": 1, "4-7": 3}
 
 
+@pytest.mark.parametrize("command", ["info", "plot"])
+def test_a_file_that_is_not_there_is_an_error_of_four_parts(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "missing.h5"
+    picture = ["-o", tmp_path / "picture.png"] if command == "plot" else []
+    assert run(command, path, *picture) == 1
+    assert capfd.readouterr().err.splitlines() == [
+        f"ConfigError: {path} cannot be read or written",
+        "  Problem: expected a file that the system lets us use, got: No such file or directory",
+        "  Resolution: correct the path or its permissions",
+    ]
+
+
 def test_info_tells_the_facts_of_a_trace(
     trace_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

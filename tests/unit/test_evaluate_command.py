@@ -169,7 +169,7 @@ def named_file(tmp_path: Path) -> Path:
 def test_theta_are_given_by_name_and_results_have_the_names(
     named_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ("--theta", "migration=0.5,coalescence=1", "--theta", "2,0.1")
+    flags = ("--theta", "migration=0.5, coalescence=1", "--theta", "2,0.1")
     printed = run_json(capsys, named_file, *flags)
     assert printed["theta"] == [[1.0, 0.5], [2.0, 0.1]]
     assert printed["parameter_names"] == list(NAMES)

@@ -79,7 +79,7 @@ def _loader(path: Path | None) -> Callable[[], PhaseTypeGraph]:
 
     def load() -> PhaseTypeGraph:
         model = MODELS[_DEMO_MODEL]
-        settings = ", ".join(f"{setting.name} = {setting.default}" for setting in model.settings)
+        settings = ", ".join(f"{s.name} = {s.default}" for s in model.settings if s.default != "")
         log.get_logger().info("No graph given: bundled model '%s' (%s)", model.name, settings)
         return model.graph({})
 

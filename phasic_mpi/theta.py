@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phasic_mpi.errors import EvaluationError
-from phasic_mpi.names import listed, short
+from phasic_mpi.names import listed, short, theta_labels
 
 T = TypeVar("T")
 
@@ -45,7 +45,8 @@ def theta_rows(
             "Trace cannot be evaluated",
             problem=f"expected theta of shape (n_theta, {n_parameters}), got {np.shape(ordered)}",
             context={"n_parameters": n_parameters},
-            resolution="give one number per parameter of the graph",
+            resolution="give one number per parameter of the graph: "
+            + (listed(theta_labels(parameter_names, n_parameters)) or "none"),
         )
     if not np.isfinite(rows).all():
         index = int(np.argmin(np.isfinite(rows).all(axis=1)))

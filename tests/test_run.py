@@ -156,7 +156,7 @@ def test_a_graph_that_is_malformed_ends_all_ranks_with_one_message(
         (["run", "--min-size", "0"], 2, "expected a positive integer, got '0'"),
         (["run", "--theta", "1,x"], 2, "expected numbers separated by commas"),
         (["run", "missing.json"], 1, "missing.json cannot be read"),
-        (["run", "--theta", "1", "--moments", "2"], 1, "expected 2 parameters, got 1"),
+        (["run", "--theta", "1", "--moments", "2"], 1, "of the graph: coalescence, migration"),
         (["evaluate", "missing.h5", "--theta", "1"], 1, "No such file or directory: 'missing.h5'"),
         (["info", "missing.h5"], 1, "runs in one process"),
         (["walk"], 2, "invalid choice: 'walk'"),

@@ -247,7 +247,7 @@ def test_a_stop_between_recordings_ends_all_ranks_too(
 def test_theta_of_another_length_is_refused_before_anything_is_recorded(
     comm: Comm, shared_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="expected 2 parameters, got 3"):
+    with pytest.raises(ValueError, match=r"expected theta of shape \(n_theta, 2\), got \(1, 3\)"):
         run(comm, shared_path, theta=np.ones((1, 3)))
     assert store.all_segments(shared_path) == []
 

@@ -140,8 +140,8 @@ def summary(graph: PhaseTypeGraph) -> dict[str, int]:
 
 
 @contextmanager
-def _context(path: Path, done: str) -> Iterator[None]:
-    """Adds the path to what goes wrong."""
+def graph_of(path: Path) -> Iterator[None]:
+    """Adds the path to what is wrong with a graph that a file describes."""
     try:
         yield
     except GraphError as exc:
@@ -151,6 +151,14 @@ def _context(path: Path, done: str) -> Iterator[None]:
             context={"path": path, **exc.context},
             resolution=exc.resolution,
         ) from exc
+
+
+@contextmanager
+def _context(path: Path, done: str) -> Iterator[None]:
+    """Adds the path to what goes wrong."""
+    try:
+        with graph_of(path):
+            yield
     except OSError as exc:
         if isinstance(exc, StoreError):
             raise

@@ -11,6 +11,18 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
+@pytest.fixture
+def untouched_logger() -> Iterator[None]:
+    """The program sets the package's logger up for itself; tests after it want it as it was."""
+    from phasic_mpi import log
+
+    logger = log.get_logger()
+    before = logger.handlers[:], logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate = before[:2]
+    logger.setLevel(before[2])
+
+
 @pytest.fixture(scope="module")
 def float64() -> Iterator[None]:
     """JAX in double precision."""

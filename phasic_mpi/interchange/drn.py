@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phasic_mpi.graph import PhaseTypeGraph
+from phasic_mpi.graph_io import graph_of
 from phasic_mpi.interchange.chain import Chain, to_graph
 from phasic_mpi.interchange.drn_header import Header, read_header
 from phasic_mpi.interchange.drn_states import read_valuations
 from phasic_mpi.interchange.linear import parse_linear
-from phasic_mpi.interchange.text import TextFile, integer, read_from, short
+from phasic_mpi.interchange.text import TextFile, integer, short
 
 _STATE = re.compile(
     r"state (?P<state>\d+) !(?P<exit>\(.*\)/\(\d+\)|\S+)"
@@ -59,7 +60,7 @@ def load_drn(
     path = Path(path)
     file = TextFile.read(path, "a CTMC in DRN")
     chain = _Model(file, read_header(file)).read()
-    with read_from(path):
+    with graph_of(path):
         return to_graph(chain, absorbing=absorbing, initial_probabilities=initial_probabilities)
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phasic_mpi.graph import PhaseTypeGraph
+from phasic_mpi.graph_io import graph_of
 from phasic_mpi.interchange.chain import INITIAL, Chain, to_graph
-from phasic_mpi.interchange.text import TextFile, integer, read_from, short
+from phasic_mpi.interchange.text import TextFile, integer, short
 from phasic_mpi.log import get_logger
 
 _TYPE = re.compile(r"# Transitions \((\w+)\)\s*")
@@ -80,7 +81,7 @@ def load_prism(
             _read_reward(Path(file), n_states, f"reward_{k}") for k, file in enumerate(rewards, 1)
         ),
     )
-    with read_from(path):
+    with graph_of(path):
         return to_graph(chain, absorbing=absorbing, initial_probabilities=initial_probabilities)
 
 

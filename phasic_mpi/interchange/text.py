@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -178,20 +177,6 @@ class TextFile:
                 f"expected {expected} {what}, got {found}",
                 "the file is truncated, was edited or is of another model: export it again",
             )
-
-
-@contextmanager
-def read_from(path: Path) -> Iterator[None]:
-    """Adds the path to what is wrong with a graph that a file describes."""
-    try:
-        yield
-    except GraphError as exc:
-        raise type(exc)(
-            f"{path} is not a graph: {exc.what}",
-            problem=exc.problem,
-            context={"path": path, **exc.context},
-            resolution=exc.resolution,
-        ) from exc
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

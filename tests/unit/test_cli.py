@@ -1,16 +1,14 @@
 """Commands of one process but ``evaluate``; ``tests/test_run.py`` has those of ranks."""
 
 import json
-import logging
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from phasic_mpi import cli, log
+from phasic_mpi import cli
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import load_graph, save_graph
 from phasic_mpi.models import MODELS, build_model
@@ -20,18 +18,10 @@ from phasic_mpi.trace_io import save_trace
 from tests.block_traces import plain_trace, random_block
 from tests.recording import record_alone
 
+pytestmark = pytest.mark.usefixtures("untouched_logger")
+
 GRAPH = build_model("structured-coalescent", n=5, islands=2)
 TRACE = record_alone(GRAPH)
-
-
-@pytest.fixture(autouse=True)
-def _quiet_log() -> Iterator[None]:
-    """The program sets the package's logger up for itself; tests after it want it as it was."""
-    logger = log.get_logger()
-    before = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], logger.propagate = before[0], before[2]
-    logger.setLevel(before[1] or logging.NOTSET)
 
 
 @pytest.fixture

@@ -3,18 +3,15 @@
 import csv
 import io
 import json
-import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
-import jax
 import numpy as np
 import pytest
 from scipy.stats import gamma
 
-from phasic_mpi import cli, log
+from phasic_mpi import cli
 from phasic_mpi.evaluate import expected_rewards, moments
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models import build_model
@@ -22,23 +19,12 @@ from phasic_mpi.trace_io import save_trace
 from tests.graphs import chain_of_sccs
 from tests.recording import record_alone
 
+pytestmark = pytest.mark.usefixtures("untouched_logger", "float64")
+
 GRAPH = build_model("structured-coalescent", n=5, islands=2)
 TRACE = record_alone(GRAPH)
 THETA = [[1.0, 0.5], [2.0, 0.1], [0.3, 3.0]]
 FLAGS = [text for row in THETA for text in ("--theta", ",".join(map(str, row)))]
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    """The program sets the logger and JAX up for itself; tests after it want them as they were."""
-    logger = log.get_logger()
-    before = logger.handlers[:], logger.level, logger.propagate
-    float64 = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", float64)
-    logger.handlers[:], logger.propagate = before[0], before[2]
-    logger.setLevel(before[1] or logging.NOTSET)
 
 
 @pytest.fixture

@@ -4,21 +4,12 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from phasic_mpi import log
 
-
-@pytest.fixture(autouse=True)
-def untouched_logger() -> Iterator[None]:
-    """Other tests listen to the logger of the package as it was."""
-    logger = log.get_logger()
-    before = (logger.handlers[:], logger.propagate, logger.level)
-    yield
-    logger.handlers[:], logger.propagate = before[:2]
-    logger.setLevel(before[2])
+pytestmark = pytest.mark.usefixtures("untouched_logger")
 
 
 def lines_at(level: str, *, rank: int, size: int, capfd: pytest.CaptureFixture[str]) -> list[str]:

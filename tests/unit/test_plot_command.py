@@ -1,14 +1,12 @@
 """The command ``plot``: files of each kind, its choices, and what it refuses."""
 
-import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from phasic_mpi import cli, log
+from phasic_mpi import cli
 from phasic_mpi.errors import ConfigError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import save_graph
@@ -20,18 +18,10 @@ from phasic_mpi.trace_io import save_trace
 from tests.graphs import chain_of_sccs
 from tests.recording import record_alone
 
+pytestmark = pytest.mark.usefixtures("untouched_logger")
+
 SMALL = build_model("structured-coalescent", n=4, islands=2)
 MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
-
-
-@pytest.fixture(autouse=True)
-def _quiet_log() -> Iterator[None]:
-    """The program sets the package's logger up for itself; tests after it want it as it was."""
-    logger = log.get_logger()
-    before = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], logger.propagate = before[0], before[2]
-    logger.setLevel(before[1] or logging.NOTSET)
 
 
 @pytest.fixture

@@ -125,6 +125,36 @@ def test_absorbing_states_are_not_left_and_the_rule_is_not_asked_about_them() ->
     assert graph.param_source.tolist() == [1, 2, 3, 4, 5]
 
 
+def test_absorbing_states_among_others_leave_these_their_transitions() -> None:
+    def within(x: NDArray[np.int32], y: NDArray[np.int32]) -> NDArray[np.bool_]:
+        return (x < 5) & (y < 4) & ((x + y) % 3 < 2)
+
+    def step(states: NDArray[np.int32]) -> Iterator[tuple[Any, Any, Any]]:
+        rows = np.arange(len(states))
+        for k in range(2):
+            yield rows, states + np.eye(2, dtype=np.int32)[k], np.outer(1 + states[:, k], [1, 0])
+
+    def moves(state: State) -> list[tuple[State, list[float]]]:
+        x, y = state
+        if not within(*np.array([[x], [y]]))[0]:
+            return []
+        return [((x + 1, y), [1.0 + x, 0.0]), ((x, y + 1), [1.0 + y, 0.0])]
+
+    starts = [(0, 0), (2, 0), (1, 3), (0, 3)]
+    graph = build_graph(
+        starts,
+        step,
+        parameters=2,
+        initial_probabilities=[0.25] * 4,
+        absorbing=lambda states: ~within(*states.T),
+    )
+    plain: dict[State, dict[State, list[float]]] = {}
+    for start in starts:
+        plain |= explore(start, moves)
+    assert not plain[2, 0]
+    assert rates_of(graph) == plain
+
+
 def death(states: NDArray[np.int32]) -> tuple[Any, Any, Any]:
     return np.arange(len(states)), states - 1, states.astype(float)
 

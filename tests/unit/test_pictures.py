@@ -144,19 +144,19 @@ def test_links_count_the_edges_between_components() -> None:
 
 
 def test_levels_are_longest_paths() -> None:
-    """A square with a diagonal: 1 -> 2 -> 3 -> 4, 1 -> 3, 1 -> 4; 5 -> 4 apart."""
+    """A square with a diagonal, 2 -> 3 -> 4 -> 5, 2 -> 4, 2 -> 5, and apart 1 -> 5 and 6 -> 5."""
     graph = PhaseTypeGraph.from_arrays(
-        n_vertices=6,
-        edge_source=[1, 2, 3, 1, 1, 5],
-        edge_target=[2, 3, 4, 3, 4, 4],
-        edge_weight=[1.0] * 6,
-        start_target=[1, 5],
-        start_weight=[0.5, 0.5],
+        n_vertices=7,
+        edge_source=[2, 3, 4, 2, 2, 1, 6],
+        edge_target=[3, 4, 5, 4, 5, 5, 5],
+        edge_weight=[1.0] * 7,
+        start_target=[1, 2, 6],
+        start_weight=[0.25, 0.5, 0.25],
     )
     structure = structure_of(graph)
     links = components.find_links(structure)
     level = dict(zip(structure.vertex.tolist(), links.level.tolist(), strict=False))
-    assert level == {1: 0, 2: 1, 3: 2, 5: 0}
+    assert level == {1: 0, 2: 0, 3: 1, 4: 2, 6: 0}
     assert links.level[-1] == 3
 
 

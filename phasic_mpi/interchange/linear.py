@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from phasic_mpi.interchange.text import number, short
 
-_NUMBER = re.compile(r"[-+\d.eE]+(?:/[\d.]+)?")
+_DIGITS = r"(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = re.compile(rf"[-+]?{_DIGITS}(?:/[\d.]+)?", re.ASCII)
+_NUMBER_OR_NAME = re.compile(rf"{_DIGITS}|([A-Za-z_]\w*)", re.ASCII)
 _EXPRESSION = re.compile(r"[\w\s.+\-*/()]+", re.ASCII)
-_JOINED_DIGITS = re.compile(r"(?<!\w)\d+_")
 
 
 def parse_linear(text: str, parameters: Sequence[str]) -> NDArray[np.float64]:
@@ -35,10 +36,11 @@ def parse_linear(text: str, parameters: Sequence[str]) -> NDArray[np.float64]:
         row[0] = number(text)
         return row
     try:
-        if not _EXPRESSION.fullmatch(text) or _JOINED_DIGITS.search(text):
+        if not _EXPRESSION.fullmatch(text):
             raise ValueError(text)
         with np.errstate(all="ignore"):
-            row = _linear(ast.parse(text.strip(), mode="eval").body, parameters)
+            numbered = _with_numbers(text.strip(), parameters)
+            row = _linear(ast.parse(numbered, mode="eval").body, len(parameters))
     except (ValueError, ArithmeticError, SyntaxError, RecursionError, MemoryError) as exc:
         raise _refusal(text, parameters) from exc
     if not np.isfinite(row).all():
@@ -46,21 +48,36 @@ def parse_linear(text: str, parameters: Sequence[str]) -> NDArray[np.float64]:
     return row
 
 
-def _linear(node: ast.expr, parameters: Sequence[str]) -> NDArray[np.float64]:
+def _with_numbers(text: str, parameters: Sequence[str]) -> str:
+    """The text with ``v0``, ``v1``, ... for the parameters, whose names may be words of Python."""
+    number_of = {name: number for number, name in enumerate(parameters)}
+
+    def numbered(match: re.Match[str]) -> str:
+        name = match[1]
+        if name is None:
+            return match[0]
+        if name not in number_of:
+            raise ValueError(name)
+        return f"v{number_of[name]}"
+
+    return _NUMBER_OR_NAME.sub(numbered, text)
+
+
+def _linear(node: ast.expr, n_parameters: int) -> NDArray[np.float64]:
     """A constant and coefficients, ``float64[1 + n_parameters]``, of a part of an expression."""
-    row = np.zeros(1 + len(parameters))
+    row = np.zeros(1 + n_parameters)
     match node:
         case ast.Constant(value=int() | float() as value):
             row[0] = value
             return row
         case ast.Name(id=name):
-            row[1 + list(parameters).index(name)] = 1.0
+            row[1 + int(name.removeprefix("v"))] = 1.0
             return row
         case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
-            inner = _linear(operand, parameters)
+            inner = _linear(operand, n_parameters)
             return -inner if isinstance(sign, ast.USub) else inner
         case ast.BinOp(left=left, op=operator, right=right):
-            return _combined(operator, _linear(left, parameters), _linear(right, parameters))
+            return _combined(operator, _linear(left, n_parameters), _linear(right, n_parameters))
     raise ValueError("no part of a linear expression")
 
 

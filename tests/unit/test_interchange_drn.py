@@ -1,5 +1,6 @@
 """DRN files of Storm: round trips, expressions of parameters, and every bad line by its number."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,15 @@ def test_only_linear_expressions_are_read(text: str, row: list[float] | None) ->
         return
     with pytest.raises(ValueError, match="expected a finite number"):
         parse_linear(text, ["x", "lam_2"])
+
+
+@pytest.mark.parametrize("name", ["lambda", "in", "True", "None", "e", "E1", "_", "v0"])
+def test_a_parameter_may_have_any_name(name: str) -> None:
+    read = partial(parse_linear, parameters=["v1", name])
+    assert read(name).tolist() == [0, 0, 1]
+    assert read(f"2*{name}-1e1*v1+({name})*3").tolist() == [0, -10, 5]
+    assert read(f"1.5e0-{name}").tolist() == [1.5, 0, -1]
+    assert read(format_linear([1e-7, 2, 3], ["v1", name])).tolist() == [1e-7, 2, 3]
 
 
 @given(st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=4))

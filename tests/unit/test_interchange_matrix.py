@@ -59,6 +59,13 @@ def test_sums_that_are_zero_but_for_rounding_are_no_exit_rates() -> None:
     assert graph.edge_source.size == 39 * 39
 
 
+def test_sums_that_rounding_does_not_explain_are_exit_rates() -> None:
+    slow = 2.0**-40
+    graph = from_scipy([[-1.0 - slow, 1.0], [1.0, -1.0]], [1.0, 0.0])
+    assert graph.n_vertices == 4
+    assert graph.edge_weight[graph.edge_target == 3].tolist() == [slow]
+
+
 def test_a_graph_becomes_matrices_and_comes_back() -> None:
     graph = from_scipy(
         S, ALPHA, states=[[1], [2], [3]], state_names=["n"], rewards={"r": [1, 2, 3]}

@@ -11,7 +11,7 @@ from phasic_mpi import models
 from phasic_mpi.errors import ConfigError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models import MODELS, build_model
-from phasic_mpi.models.settings import Choice
+from phasic_mpi.models.settings import Choice, Number
 
 Rates = dict[tuple[object, object], tuple[float, ...]]
 
@@ -154,6 +154,15 @@ def test_a_graph_too_large_to_number_is_refused_before_it_is_built(
     with pytest.raises(ConfigError, match="at most 2147483647 vertices") as caught:
         build_model(name, **settings)
     assert size in caught.value.problem
+
+
+@pytest.mark.parametrize("given", [0, 1.0, "1", -0.1, np.inf, "nan", "half", None, True, [0.5]])
+def test_a_number_is_between_its_bounds(given: object) -> None:
+    number = Number("chance", 0.5, 0, 1, "probability")
+    assert number.read("1e-300") == 1e-300
+    assert number.read(np.float32(0.5)) == 0.5
+    with pytest.raises(ValueError, match=r"^a number above 0 and below 1$"):
+        number.read(given)
 
 
 def test_a_choice_is_one_of_its_words() -> None:

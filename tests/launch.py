@@ -1,5 +1,6 @@
 """Starts programs under mpirun, the way users do, with a time limit: a hang is a failure."""
 
+import ctypes
 import os
 import shutil
 import signal
@@ -12,6 +13,15 @@ ROOT = Path(__file__).parent.parent
 
 # Set by the launcher of a parent: a child that sees them would take itself for one of its ranks.
 _LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "HYDRA_", "MPI_LOCAL", "SLURM_STEP_")
+
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """Tests that are killed must not leave ranks behind, which would spin for ever."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def mpirun() -> str:
@@ -46,6 +56,7 @@ def start(
         env=clean_environment(env),
         cwd=cwd,
         start_new_session=True,
+        preexec_fn=_end_with_parent,
     )
 
 

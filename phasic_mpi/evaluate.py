@@ -180,7 +180,15 @@ class Replay:
             return np.ones(self.trace.n_transient)
         if isinstance(rewards, str):
             rewards = self.trace.reward(rewards)
-        array = np.asarray(rewards, dtype=np.float64)
+        try:
+            array = np.asarray(rewards, dtype=np.float64)
+        except (TypeError, ValueError) as exc:
+            raise EvaluationError(
+                "Rewards do not fit the graph",
+                problem=f"expected a number for each vertex, or one name: {exc}",
+                context={"n_vertices": self.trace.n_vertices},
+                resolution="give numbers, or the name of a reward that is stored with the graph",
+            ) from exc
         require_rewards(array, self.trace.n_vertices)
         return array[self.trace.vertex]
 

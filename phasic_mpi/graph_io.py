@@ -333,5 +333,5 @@ def _refuse_field(exc: Exception, name: str) -> NoReturn:
     raise GraphError(
         "JSON is not a graph",
         problem=f"{place}: {problem[:1].lower()}{problem[1:]}",
-        resolution="give rows of finite numbers, as Graph.serialize() of phasic does",
+        resolution="write it as Graph.serialize() does; docs/file_formats.md describes each field",
     ) from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 
 from phasic_mpi import log
 from phasic_mpi.display import Progress, Table, print_tables, size
@@ -18,7 +19,7 @@ def model(options: argparse.Namespace) -> int:
         print_tables(_list())
         return 0
     chosen = find_model(options.name)
-    values = dict(options.set)
+    values = _settings(options.set)
     if options.help:
         print_tables(*_description(chosen, values))
         return 0
@@ -49,6 +50,19 @@ def model(options: argparse.Namespace) -> int:
     return 0
 
 
+def _settings(given: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Values by name, each of which is given once."""
+    values = dict(given)
+    if len(values) < len(given):
+        raise ConfigError(
+            "The settings contradict each other",
+            problem="expected --set once for each setting, got "
+            + ", ".join(f"{name}={value}" for name, value in given),
+            resolution="leave out all but one value of each",
+        )
+    return values
+
+
 def _list() -> Table:
     table = Table("Bundled models", "model", "what it describes")
     for entry in MODELS.values():
@@ -57,7 +71,7 @@ def _list() -> Table:
     return table
 
 
-def _description(model: Model, values: dict[str, object]) -> list[Table]:
+def _description(model: Model, values: Mapping[str, object]) -> list[Table]:
     """What the model takes and gives; parameters and rewards may depend on the settings."""
     process = model.choose(values)
     settings = Table(f"{model.name}: {model.summary}", "setting", "default", "meaning")

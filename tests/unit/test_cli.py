@@ -104,6 +104,13 @@ def test_the_name_of_the_graph_file_is_checked_before_the_graph_is_built(
     assert "expected a name that ends in .json or in .h5" in capfd.readouterr().err
 
 
+def test_a_setting_is_given_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    settings = ("--set", "n=3", "--set", "n=4")
+    assert run("model", "kingman", *settings, "-o", tmp_path / "graph.h5") == 1
+    assert "expected --set once for each setting, got n=3, n=4" in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_model_needs_a_file_to_go_to(capfd: pytest.CaptureFixture[str]) -> None:
     assert run("model", "kingman") == 1
     assert "expected -o GRAPH" in capfd.readouterr().err

@@ -1,6 +1,7 @@
 """Replay against closed forms and exact arithmetic, and what it refuses."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,8 +115,8 @@ def test_theta_that_is_not_finite_is_refused_with_its_row() -> None:
         moments(trace, [[1.0], [math.nan]], 1)
 
 
-@pytest.mark.parametrize("rewards", [np.ones(3), np.full(4, np.inf)])
-def test_rewards_that_do_not_fit_are_refused(rewards: np.ndarray) -> None:
+@pytest.mark.parametrize("rewards", [np.ones(3), np.full(4, np.inf), ["a"], [[1.0], [1.0, 2.0]]])
+def test_rewards_that_do_not_fit_are_refused(rewards: Any) -> None:
     with pytest.raises(EvaluationError, match="Rewards do not fit the graph"):
         moments(record_alone(erlang(2)), [1.0], 1, rewards)
 

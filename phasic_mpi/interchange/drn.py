@@ -18,7 +18,8 @@ from phasic_mpi.interchange.chain import Chain, to_graph
 from phasic_mpi.interchange.drn_header import Header, read_header
 from phasic_mpi.interchange.drn_states import read_valuations
 from phasic_mpi.interchange.linear import parse_linear
-from phasic_mpi.interchange.text import TextFile, integer, short
+from phasic_mpi.interchange.text import TextFile, integer
+from phasic_mpi.names import short
 
 _STATE = re.compile(
     r"state (?P<state>\d+) !(?P<exit>\(.*\)/\(\d+\)|\S+)"

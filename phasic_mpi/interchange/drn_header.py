@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from phasic_mpi.interchange.text import TextFile, integer, short
+from phasic_mpi.interchange.text import TextFile, integer
+from phasic_mpi.names import short
 
 _PLACEHOLDER = re.compile(r"\$(\S+)\s*:\s*(.+)")
 

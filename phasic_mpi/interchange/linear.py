@@ -10,7 +10,8 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi.interchange.text import number, short
+from phasic_mpi.interchange.text import number
+from phasic_mpi.names import short
 
 _DIGITS = r"(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _NUMBER = re.compile(rf"[-+]?{_DIGITS}(?:/[\d.]+)?", re.ASCII)

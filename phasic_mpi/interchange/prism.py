@@ -16,8 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import graph_of
 from phasic_mpi.interchange.chain import INITIAL, Chain, to_graph
-from phasic_mpi.interchange.text import TextFile, integer, short
+from phasic_mpi.interchange.text import TextFile, integer
 from phasic_mpi.log import get_logger
+from phasic_mpi.names import short
 
 _TYPE = re.compile(r"# Transitions \((\w+)\)\s*")
 _VARIABLES = re.compile(r"\(([^()]*)\)")

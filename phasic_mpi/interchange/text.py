@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from phasic_mpi import files
 from phasic_mpi.errors import ConfigError, GraphError
+from phasic_mpi.names import short
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_BYTES_SHOWN = 60
 
 
 def integer(text: str) -> int:
@@ -44,11 +44,6 @@ def number(text: str) -> float:
         if np.isfinite([*values, value]).all():
             return value
     raise ValueError(f"expected a finite number, got {short(text)}")
-
-
-def short(text: str) -> str:
-    """The text in quotes, cut if it is long: what a file says may be of any size."""
-    return repr(text if len(text) <= _BYTES_SHOWN else text[:_BYTES_SHOWN] + "...")
 
 
 @dataclass(frozen=True)

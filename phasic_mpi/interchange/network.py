@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from phasic_mpi.errors import GraphError, MissingDependencyError
 from phasic_mpi.graph import PhaseTypeGraph
+from phasic_mpi.names import short
 
 
 def from_networkx(
@@ -99,10 +100,13 @@ def _initial(
 
 
 def _numbers(place: str, value: Any, n_dimensions: int) -> NDArray[np.float64]:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.array(None)  # lists of different lengths
     if array.ndim != n_dimensions or array.dtype.kind not in "iuf":
-        expected = "a number" if n_dimensions == 0 else "a number for each parameter"
-        raise _refusal(f"{place}: expected {expected}, got {value!r}")
+        expected = "a number" if n_dimensions == 0 else "a list of numbers"
+        raise _refusal(f"{place}: expected {expected}, got {short(value)}")
     return array.astype(np.float64)
 
 
@@ -118,15 +122,18 @@ def _states(network: Any) -> NDArray[np.float64]:
     given = [row for row in rows if row is not None]
     if not given:
         return np.zeros((len(rows) + 1, 0))
-    lengths = {len(row) for row in given}
+    states = [_numbers("states of the nodes", row, 1) for row in given]
+    lengths = {state.size for state in states}
     if len(given) < len(rows) or len(lengths) > 1:
         raise _refusal("expected a state of the same length at every node or at none")
-    table = np.array([[0] * lengths.pop(), *given])
-    return _numbers("states of the nodes", table, 2)
+    return np.array([np.zeros(lengths.pop()), *states])
 
 
 def _rewards(network: Any) -> dict[str, list[float]]:
-    rows = [rewards or {} for _, rewards in network.nodes(data="rewards")]
+    rows = [{} if row is None else row for _, row in network.nodes(data="rewards")]
+    strange = [row for row in rows if not isinstance(row, Mapping)]
+    if strange:
+        raise _refusal(f"expected rewards by name at each node, got {short(strange[0])}")
     names = dict.fromkeys(name for row in rows for name in row)
     if any(row.keys() != names.keys() for row in rows):
         raise _refusal("expected rewards of the same names at every node or at none")

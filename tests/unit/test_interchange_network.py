@@ -132,7 +132,7 @@ def spoilt(change: Any) -> nx.DiGraph:
         (
             spoilt(lambda n: n.add_edge("broken", "slow", coefficient=1.0)),
             "works",
-            "edge 'broken' -> 'slow': expected a number for each parameter, got 1.0",
+            "edge 'broken' -> 'slow': expected a list of numbers, got 1.0",
         ),
         (
             spoilt(
@@ -148,6 +148,21 @@ def spoilt(change: Any) -> nx.DiGraph:
             spoilt(lambda n: n.add_node("works", state=(1,))),
             "works",
             "expected a state of the same length at every node or at none",
+        ),
+        (
+            spoilt(lambda n: n.add_node("works", state=1)),
+            "works",
+            "states of the nodes: expected a list of numbers, got 1",
+        ),
+        (
+            spoilt(lambda n: n.add_node("works", state=[1, [2]])),
+            "works",
+            r"states of the nodes: expected a list of numbers, got \[1, \[2\]\]",
+        ),
+        (
+            spoilt(lambda n: n.add_node("works", rewards=1)),
+            "works",
+            "expected rewards by name at each node, got 1",
         ),
         (
             spoilt(lambda n: n.add_node("works", rewards={"r": 1})),

@@ -1,42 +1,24 @@
-"""Builds the graph of a process from a rule that says which transitions leave a state.
-
-States are explored breadth first, many at a time. The rule computes with arrays; the compiled core
-(``exploration.hpp``) finds out which of the states it leads to are new.
-"""
+"""Builds the graph of a process from a rule that says which transitions leave a state."""
 
 from __future__ import annotations
 
 import logging
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from phasic_mpi import _core, config
 from phasic_mpi.errors import ConfigError, GraphError
+from phasic_mpi.exploration import Exploration, Limits, OnProgress, StateFunction, value_per_state
 from phasic_mpi.graph import PhaseTypeGraph
-from phasic_mpi.names import describe_state, theta_labels
+from phasic_mpi.names import describe_vertex, theta_labels
 from phasic_mpi.rule import Rule, RuleReader, ScalarRule, by_state, out_of_range
 from phasic_mpi.scc import require_absorption
 
-StateFunction = Callable[[NDArray[np.int32]], ArrayLike]
-OnProgress = Callable[[int, int], None]
-
 # Vertices are numbered in 32 bits.
 MOST_VERTICES = 2**31 - 1
-
-# Integers of the states that a rule is given at once: what it computes with stays in the cache.
-_STEP_INTEGERS = 1 << 16
-_LEAST_STEP = 1 << 8
-
-# Of the memory that is free, unless a limit is given.
-_MEMORY_SHARE = 0.5
-
-_SHOWN_STATES = 3
-_SHOWN_RANGES = 5
 
 
 def build_graph(
@@ -56,8 +38,7 @@ def build_graph(
     """Explores all states that can be reached and returns the graph of the process.
 
     Vertex 0 is the start; the others are states, numbered breadth first: those that the first state
-    leads to before those that the second does, and so on, always in the same way. A state that no
-    transition leaves is absorbing.
+    leads to before those that the second does, and so on, always in the same way.
 
     Args:
         initial: The state the process starts in, ``int[state_length]``, or several, one per row.
@@ -72,8 +53,9 @@ def build_graph(
             ``float[n_initial, n_parameters]``; 1 if there is one initial state.
         parameters: Names of the parameters theta, or their number.
         state_names: Names of the integers of a state.
-        absorbing: Given states like the rule, says which are not left, ``bool[m]``; the rule is not
-            asked about those.
+        absorbing: Given states like the rule, says which are not left, ``bool[m]``: the rule is not
+            asked about those, and must give a transition out of each other one. Without it, those
+            are absorbing that no transition leaves.
         rewards: Rewards per unit of time by name: functions of all states, ``float[m]``.
         per_state: The rule is given one state as a tuple of integers and returns pairs
             ``(next_state, rate)``: easy to write, and much slower.
@@ -85,8 +67,8 @@ def build_graph(
 
     Raises:
         GraphError: The rule, a predicate or a reward gives something else than documented; a rate
-            is negative or not finite; there are too many states; absorption cannot be reached. The
-            message shows states.
+            is negative or not finite; there are too many states; absorption cannot be reached; no
+            transition leaves a state that is not ``absorbing``. The message shows states.
         ConfigError: A limit is not positive, the number of parameters is negative, or the initial
             states are none.
     """
@@ -94,10 +76,10 @@ def build_graph(
     first = _initial_states(initial)
     labels = tuple(state_names)
     rule = by_state(transitions) if per_state else transitions  # type: ignore[arg-type]
-    exploration = _Exploration(
+    exploration = Exploration(
         reader=RuleReader(rule, n_parameters, labels),  # type: ignore[arg-type]
         absorbing=absorbing,
-        limits=_Limits.of(max_vertices, memory),
+        limits=Limits.of(max_vertices, memory),
         state_length=first.shape[1],
     )
     start = exploration.explore(first, progress)
@@ -111,132 +93,11 @@ def build_graph(
         **exploration.edges(),
         **_start(start, initial_probabilities, n_parameters),
     )
+    if absorbing is not None:
+        _require_exits(graph, absorbing)
     require_absorption(graph)
     _warn_of_idle_parameters(graph)
     return graph
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """What a graph may take."""
-
-    max_vertices: int
-    memory: float
-
-    @staticmethod
-    def of(max_vertices: int, memory: int | None) -> _Limits:
-        for name, value in (("max_vertices", max_vertices), ("memory", memory)):
-            if value is not None and value < 1:
-                raise ConfigError(
-                    "The graph cannot be built",
-                    problem=f"{name}: expected a positive number, got {value}",
-                    resolution="give a positive limit, or leave it out",
-                )
-        if memory is None:
-            free = config.available_memory()
-            return _Limits(max_vertices, np.inf if free is None else _MEMORY_SHARE * free)
-        return _Limits(max_vertices, memory)
-
-
-class _Exploration:
-    """States that have been found, and the edges out of those that have been explored.
-
-    Args:
-        reader: The rule.
-        absorbing: Which states are not left; None if the rule knows.
-        limits: What the graph may take.
-        state_length: Integers in a state.
-    """
-
-    def __init__(
-        self,
-        reader: RuleReader,
-        absorbing: StateFunction | None,
-        limits: _Limits,
-        state_length: int,
-    ) -> None:
-        self._reader = reader
-        self._absorbing = absorbing
-        self._limits = limits
-        self._core = _core.Exploration(state_length, reader.n_parameters)
-        self._step = max(_LEAST_STEP, _STEP_INTEGERS // state_length)
-
-    def explore(self, initial: NDArray[np.int32], progress: OnProgress | None) -> NDArray[np.int32]:
-        """Finds every state that can be reached; returns the vertices of the initial ones."""
-        start = self._core.insert(initial)
-        begin, end = 0, self._core.n_states
-        # From layer to layer: the states found on the way from one are the next.
-        while begin < end:
-            for first in range(begin, end, self._step):
-                last = min(first + self._step, end)
-                self._explore_rows(first, last)
-                if progress is not None:
-                    progress(last, self._core.n_states)
-            begin, end = end, self._core.n_states
-        return start
-
-    def _explore_rows(self, first: int, last: int) -> None:
-        states = self._core.read(first, last)
-        row_of = np.arange(last - first, dtype=np.int32)
-        if self._absorbing is not None:
-            names = self._reader.state_names
-            left = ~_evaluate("'absorbing'", self._absorbing, states, "b", names)
-            row_of, states = row_of[left], states[left]
-        if row_of.size:
-            for found in self._reader.transitions(states):
-                refused = self._core.add(
-                    row_of, found.row, found.target, found.coefficient, found.is_constant
-                )
-                if refused >= 0:
-                    self._reader.refuse(states, found, refused)
-                self._require_room(first)
-        self._core.close(first + 1, last - first)
-
-    def _require_room(self, n_explored: int) -> None:
-        n_vertices, n_bytes = self._core.n_states + 1, self._core.nbytes
-        for what, limit, found in (
-            ("vertices", self._limits.max_vertices, n_vertices),
-            ("bytes", self._limits.memory, n_bytes),
-        ):
-            if found > limit:
-                raise GraphError(
-                    "There are too many states",
-                    problem=f"expected at most {limit:.0f} {what}, got {found} with {n_explored} "
-                    f"of {n_vertices - 1} states explored; {self._shown_growth()}",
-                    context={"vertices": n_vertices, "bytes": n_bytes},
-                    resolution="bound what grows in the rule, or raise max_vertices or memory",
-                )
-
-    def _shown_growth(self) -> str:
-        """Which integers have run away from those of the first state, and the last states found."""
-        size = self._core.n_states
-        first, last = self._core.read(0, 1)[0], self._core.read(max(0, size - 1000), size)
-        names = self._reader.state_names or tuple(f"[{i}]" for i in range(first.size))
-        low, high = last.min(axis=0), last.max(axis=0)
-        away = np.maximum(high - first, first - low)
-        most = np.argsort(-away, kind="stable")[:_SHOWN_RANGES]
-        ranges = ", ".join(f"{names[i]} {first[i]} -> {low[i]}..{high[i]}" for i in most)
-        shown = "; ".join(
-            describe_state(state, self._reader.state_names) for state in last[-_SHOWN_STATES:]
-        )
-        return f"from the first state to the last ones: {ranges}; the last ones found are {shown}"
-
-    def states(self) -> NDArray[np.int32]:
-        """``int32[n_states, state_length]``."""
-        return self._core.read(0, self._core.n_states)
-
-    def edges(self) -> dict[str, NDArray[Any]]:
-        """Columns of the graph; the exploration gives them away."""
-        edge_source, edge_target, edge_weight = self._core.take(is_constant=True)
-        param_source, param_target, param_coefficient = self._core.take(is_constant=False)
-        return {
-            "edge_source": edge_source,
-            "edge_target": edge_target,
-            "edge_weight": edge_weight[:, 0],
-            "param_source": param_source,
-            "param_target": param_target,
-            "param_coefficient": param_coefficient,
-        }
 
 
 def _parameters(given: Sequence[str] | int) -> tuple[int, tuple[str, ...]]:
@@ -298,29 +159,25 @@ def _evaluate_rewards(
     """Rewards of all vertices; nobody stays at the start."""
     out = {}
     for name, function in rewards.items():
-        values = _evaluate(f"reward '{name}'", function, states, "biuf", names)
+        values = value_per_state(f"reward '{name}'", function, states, "biuf", names)
         out[name] = np.concatenate([[0.0], values.astype(np.float64)])
     return out
 
 
-def _evaluate(
-    what: str,
-    function: StateFunction,
-    states: NDArray[np.int32],
-    kinds: str,
-    names: tuple[str, ...],
-) -> NDArray[Any]:
-    """One value per state, of the kinds of dtype that are asked for."""
-    values = np.asarray(function(states))
-    if values.shape != (len(states),) or values.dtype.kind not in kinds:
+def _require_exits(graph: PhaseTypeGraph, absorbing: StateFunction) -> None:
+    left = np.zeros(graph.n_vertices, dtype=np.bool_)
+    left[0] = left[graph.edge_source] = left[graph.param_source] = True
+    ends = np.flatnonzero(~left)
+    stuck = ends[~np.asarray(absorbing(graph.states[ends]))]
+    if stuck.size:
         raise GraphError(
-            f"The function for {what} gives something else than one value per state",
-            problem=f"expected {len(states)} {'booleans' if kinds == 'b' else 'numbers'}, got an "
-            f"array of {values.dtype} of shape {values.shape}",
-            context={"first state": describe_state(states[0], names)},
-            resolution="compute with all rows of the states at once, for instance states[:, 0] > 3",
+            "The process can come to rest where it is not absorbed",
+            problem="expected a transition out of each state that is not absorbing, got none out "
+            f"of {describe_vertex(int(stuck[0]), graph.states, graph.state_names)}",
+            context={"n_vertices": graph.n_vertices, "without a transition": stuck.size},
+            resolution="leave a way out of each state, by the rule or by the settings of a bundled "
+            "model, or have 'absorbing' name it",
         )
-    return values
 
 
 def _warn_of_idle_parameters(graph: PhaseTypeGraph) -> None:

@@ -67,7 +67,7 @@ def require_rewards(rewards: NDArray[np.float64], n_vertices: int) -> None:
 
 def legal_starts(trace: EliminationTrace, theta: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which rows of ``theta`` make the start a probability distribution; ``bool[n_theta]``."""
-    legal: NDArray[np.bool_] = _is_distribution(_start_mass(trace, theta))
+    legal: NDArray[np.bool_] = is_distribution(_start_mass(trace, theta))
     return legal
 
 
@@ -216,7 +216,7 @@ class Replay:
     ) -> NDArray[np.float64]:
         trace = self.trace
         mass = _start_mass(trace, theta)
-        if not _is_distribution(mass):
+        if not is_distribution(mass):
             raise EvaluationError(
                 "Trace cannot be evaluated",
                 problem="expected initial probabilities of at least 0 with a sum of at most 1, got "
@@ -277,7 +277,7 @@ def _start_mass(trace: EliminationTrace, theta: NDArray[np.float64]) -> NDArray[
     return np.concatenate([constant, varying], axis=-1)
 
 
-def _is_distribution(mass: NDArray[np.float64]) -> Any:
+def is_distribution(mass: NDArray[np.float64]) -> Any:
     """Whether probabilities, along the last axis, are at least 0 with a sum of at most 1."""
     legal = np.isfinite(mass) & (mass >= 0)
     return legal.all(axis=-1) & (mass.sum(axis=-1) <= 1 + MASS_TOLERANCE)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi import _core
-from phasic_mpi.models.model import Model, Parameter, Process
+from phasic_mpi.models.lineages import pairs_of_kinds
+from phasic_mpi.models.model import Model, Parameter, Process, Reward
 from phasic_mpi.models.settings import Integer
 from phasic_mpi.rule import Batch
 
@@ -37,6 +38,11 @@ def process(n1: int, n2: int, epoch: int) -> Process:
         parameters=_ISLANDS if islands else _ANCESTRAL,
         state_names=tuple(f"lineage_{k}" for k in range(1, n1 + n2 + 1)),
         absorbing=lambda states: states[:, 1] == 0,
+        rewards=(
+            Reward(
+                "branch_length", lambda s: np.count_nonzero(s, axis=1), "length of all branches"
+            ),
+        ),
     )
 
 
@@ -83,19 +89,10 @@ _ANCESTRAL = (Parameter("coalescence", 1.0, "rate at which each pair of lineages
 def _merge(states: NDArray[np.int32], islands: bool) -> Batch:
     """All ways in which two lineages on one island become one."""
     row, column, number = _kinds(states)
-    end = np.cumsum(np.bincount(row, minlength=len(states)))
-    # Each kind of lineage that is there, with itself and the later ones of its state.
-    n_partners = end[row] - np.arange(row.size)
-    first = np.repeat(np.arange(row.size), n_partners)
-    second = (
-        first + np.arange(first.size) - np.repeat(np.cumsum(n_partners) - n_partners, n_partners)
-    )
-    pairs = np.where(
-        first == second, number[first] * (number[first] - 1) / 2, number[first] * number[second]
-    )
+    first, second, pairs = pairs_of_kinds(row, number)
     code = states[row, column]
-    some = (pairs > 0) & ((code[first] ^ code[second]) & 1 == 0)
-    first, second, pairs = first[some], second[some], pairs[some]
+    together = (code[first] ^ code[second]) & 1 == 0
+    first, second, pairs = first[together], second[together], pairs[together]
     target = states[row[first]]
     at = np.arange(first.size)
     island = code[first] & 1

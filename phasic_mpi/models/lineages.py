@@ -27,8 +27,29 @@ def merge_pairs(
         where it leads; and ``pairs``, ``float64[k]``, how many pairs of lineages merge that way.
     """
     row, kind = np.nonzero(states)
-    number = states[row, kind].astype(np.float64)
-    end = np.cumsum(np.bincount(row, minlength=len(states)))
+    first, second, pairs = pairs_of_kinds(row, states[row, kind].astype(np.float64))
+    target = states[row[first]]
+    at = np.arange(first.size)
+    target[at, kind[first]] -= 1
+    target[at, kind[second]] -= 1
+    target[at, kind[first] + kind[second] + 1] += 1
+    return row[first], target, pairs
+
+
+def pairs_of_kinds(
+    row: NDArray[np.int64], number: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """All pairs of lineages of one state, by their kinds.
+
+    Args:
+        row: ``int64[q]``, ascending, the state that each kind is in.
+        number: ``float64[q]``, lineages of each kind.
+
+    Returns:
+        ``first`` and ``second``, ``int64[k]``, places of two kinds, or twice of one; and ``pairs``,
+        ``float64[k]``, how many pairs of such lineages there are, at least one.
+    """
+    end = np.cumsum(np.bincount(row))
     # Each kind that is present, with itself and the later ones of its row.
     n_partners = end[row] - np.arange(row.size)
     first = np.repeat(np.arange(row.size), n_partners)
@@ -37,13 +58,7 @@ def merge_pairs(
         first == second, number[first] * (number[first] - 1) / 2, number[first] * number[second]
     )
     some = pairs > 0
-    first, second, pairs = first[some], second[some], pairs[some]
-    target = states[row[first]]
-    at = np.arange(first.size)
-    target[at, kind[first]] -= 1
-    target[at, kind[second]] -= 1
-    target[at, kind[first] + kind[second] + 1] += 1
-    return row[first], target, pairs
+    return first[some], second[some], pairs[some]
 
 
 def take_some(states: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

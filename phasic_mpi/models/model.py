@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from phasic_mpi.builder import MOST_VERTICES, OnProgress, StateFunction, build_graph
-from phasic_mpi.errors import ConfigError, GraphError
+from phasic_mpi.builder import MOST_VERTICES, build_graph
+from phasic_mpi.errors import ConfigError
+from phasic_mpi.exploration import OnProgress, StateFunction
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models.settings import Setting
-from phasic_mpi.names import describe_vertex
 from phasic_mpi.rule import Batch, Rule
 
 
@@ -68,13 +68,8 @@ class Process:
         memory: int | None = None,
         progress: OnProgress | None = None,
     ) -> PhaseTypeGraph:
-        """Explores the process; limits as in :func:`build_graph`.
-
-        Raises:
-            GraphError: As :func:`build_graph`, or a state that no transition leaves is not
-                ``absorbing``: the process could come to rest before what it waits for.
-        """
-        graph = build_graph(
+        """Explores the process; limits and errors as in :func:`build_graph`."""
+        return build_graph(
             self.initial,
             self.transitions,
             initial_probabilities=self.initial_probabilities,
@@ -86,23 +81,6 @@ class Process:
             memory=memory,
             progress=progress,
         )
-        if self.absorbing is not None:
-            self._require_exits(graph, self.absorbing)
-        return graph
-
-    def _require_exits(self, graph: PhaseTypeGraph, absorbing: StateFunction) -> None:
-        left = np.zeros(graph.n_vertices, dtype=np.bool_)
-        left[0] = left[graph.edge_source] = left[graph.param_source] = True
-        ends = np.flatnonzero(~left)
-        stuck = ends[~np.asarray(absorbing(graph.states[ends]))]
-        if stuck.size:
-            raise GraphError(
-                "The process cannot be absorbed from every state",
-                problem="expected a transition out of each state that is not absorbing, got none "
-                f"out of {describe_vertex(int(stuck[0]), graph.states, graph.state_names)}",
-                context={"n_vertices": graph.n_vertices, "without a transition": stuck.size},
-                resolution="choose settings that leave a way from each state to absorption",
-            )
 
 
 @dataclass(frozen=True, eq=False)

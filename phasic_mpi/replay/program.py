@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from phasic_mpi import _core
 from phasic_mpi.errors import ConfigError, EnvironmentMismatchError, EvaluationError
-from phasic_mpi.evaluate import require_reward_per_vertex
+from phasic_mpi.evaluate import is_distribution, require_reward_per_vertex
 from phasic_mpi.replay.schedule import Schedule, build_schedule
 from phasic_mpi.theta import by_parameter
 from phasic_mpi.trace import EliminationTrace
@@ -214,7 +214,8 @@ def with_start(program: Program, start: jax.Array) -> Program:
 
     Raises:
         ConfigError: JAX computes in single precision.
-        EvaluationError: A start of another shape.
+        EvaluationError: A start of another shape; or, unless it is traced, one that is no
+            distribution.
     """
     require_float64()
     start = jnp.asarray(start, dtype=jnp.float64)
@@ -225,6 +226,14 @@ def with_start(program: Program, start: jax.Array) -> Program:
             f"got {start.shape}",
             context={"n_vertices": program.n_vertices},
             resolution="give the initial probability of every vertex of the graph",
+        )
+    if not isinstance(start, jax.core.Tracer) and not is_distribution(np.asarray(start)):
+        raise EvaluationError(
+            "The process cannot start there",
+            problem="expected probabilities of at least 0 with a sum of at most 1, got "
+            f"numbers from {float(start.min()):g} with a sum of {float(start.sum()):g}",
+            context={"n_vertices": program.n_vertices},
+            resolution="give initial probabilities; nothing is normalised silently",
         )
     return replace(
         program,

@@ -156,6 +156,24 @@ def test_absorbing_states_among_others_leave_these_their_transitions() -> None:
     assert rates_of(graph) == plain
 
 
+def test_a_state_that_is_not_left_must_be_among_the_absorbing_ones() -> None:
+    def drift(states: NDArray[np.int32]) -> tuple[Any, Any, Any]:
+        return np.arange(len(states)), states - 1, (states > 0).astype(float)
+
+    with pytest.raises(GraphError) as caught:
+        build_graph(
+            [[7], [1]],
+            drift,
+            initial_probabilities=[0.5, 0.5],
+            parameters=1,
+            state_names=("x",),
+            absorbing=lambda states: states[:, 0] == 5,
+        )
+    assert caught.value.what == "The process can come to rest where it is not absorbed"
+    assert "got none out of vertex 4 (x=0)" in caught.value.problem
+    assert caught.value.context["without a transition"] == 1
+
+
 def death(states: NDArray[np.int32]) -> tuple[Any, Any, Any]:
     return np.arange(len(states)), states - 1, states.astype(float)
 

@@ -207,3 +207,6 @@ def test_what_cannot_be_computed_is_refused(islands) -> None:
         jax.jit(lambda t: replay.expected_occupancy(program, t, 1.0))(theta)
     with pytest.raises(EvaluationError, match=r"probability for each vertex, shape \(10,\), got"):
         replay.with_start(program, jnp.ones(3))
+    for start in (jnp.full(program.n_vertices, -0.1), jnp.ones(program.n_vertices)):
+        with pytest.raises(EvaluationError, match=r"with a sum of at most 1, got .* sum of -?1"):
+            replay.with_start(program, start)

@@ -1,9 +1,11 @@
-"""Elimination orders against SuiteSparse AMD: fill of L + U, and time.
+"""Elimination orders against METIS and SuiteSparse AMD: fill and products of L and U, and time.
 
-    python -m benchmarks.ordering [--repeats 5] [name ...]
+    taskset -c 0 python -m benchmarks.ordering [--repeats 5] [name ...]
 
-Both order each strongly connected component by itself; entries and times are sums over them. AMD
-is the library in the wheel of kvxopt (``requirements-peers.txt``), called through ctypes.
+All order each strongly connected component by itself; entries, products and seconds are sums over
+them. "chosen" is what recording uses: Markowitz's order for small blocks, the better of minimum
+degree and nested dissection for large ones. METIS (nested dissection) comes with pymetis; AMD is
+the library in the wheel of kvxopt, called through ctypes (``requirements-peers.txt``).
 """
 
 from __future__ import annotations
@@ -120,58 +122,92 @@ def load_amd() -> Callable[[SccBlock], Job]:
     return job
 
 
-def our_job(block: SccBlock) -> Job:
-    """The order that recording uses."""
-    return partial(_core.elimination_order, block.row_ptr, block.col)
+def load_metis() -> Callable[[SccBlock], Job]:
+    """Returns what makes jobs for METIS's ``NodeND`` with its default settings."""
+    try:
+        import pymetis
+    except ImportError:
+        sys.exit("METIS was not found: pip install -r benchmarks/requirements-peers.txt")
+
+    def job(block: SccBlock) -> Job:
+        n = block.n_vertices
+        source = np.repeat(np.arange(n), np.diff(block.row_ptr))
+        both = block_of(n, np.append(source, block.col), np.append(block.col, source))
+        graph = pymetis.CSRAdjacency(both.row_ptr.astype(np.int32), both.col)
+        return lambda: np.asarray(pymetis.nested_dissection(graph)[0], dtype=np.int32)
+
+    return job
 
 
-def n_entries(block: SccBlock, order: Order) -> int:
-    """Entries of L + U under ``order``, the diagonal counted once."""
-    return block.n_vertices + _core.count_entries(block.row_ptr, block.col, order)
+def core_job(order_block: Callable[[NDArray[np.int64], Order], Order]) -> Callable[..., Job]:
+    """Returns what makes jobs for a function of our core."""
+    return lambda block: partial(order_block, block.row_ptr, block.col)
+
+
+def load_methods() -> dict[str, Callable[[SccBlock], Job]]:
+    """All that is compared; the first one is what others are measured by."""
+    return {
+        "chosen": core_job(_core.elimination_order),
+        "minimum degree": core_job(_core.minimum_degree_order),
+        "dissection": core_job(_core.dissection_order),
+        "METIS": load_metis(),
+        "AMD": load_amd(),
+    }
+
+
+def costs(blocks: Blocks, jobs: Sequence[Job]) -> tuple[int, int]:
+    """Entries of L + U, the diagonal counted once, and products of the elimination."""
+    counts = [
+        _core.count_cost(block.row_ptr, block.col, job())
+        for block, job in zip(blocks, jobs, strict=True)
+    ]
+    n_entries = sum(block.n_vertices for block in blocks) + sum(count[0] for count in counts)
+    return n_entries, sum(count[1] for count in counts)
 
 
 def seconds(jobs: Sequence[Job]) -> float:
-    """Wall time of all jobs, one after the other."""
-    begin = time.perf_counter()
+    """Processor time of all jobs, one after the other; they have one thread."""
+    begin = time.process_time()
     for job in jobs:
         job()
-    return time.perf_counter() - begin
+    return time.process_time() - begin
 
 
-def compare(name: str, blocks: Blocks, amd_job: Callable[[SccBlock], Job], repeats: int) -> str:
-    """One line of the table. Passes take turns, so that drift of the machine hits both."""
-    both = [[make(block) for block in blocks] for make in (our_job, amd_job)]
-    times = [[seconds(jobs) for jobs in both] for _ in range(repeats)]
-    our_time, amd_time = (median(column) for column in zip(*times, strict=True))
-    our_entries, amd_entries = (
-        sum(n_entries(block, job()) for block, job in zip(blocks, jobs, strict=True))
-        for jobs in both
-    )
+def compare(
+    name: str, blocks: Blocks, methods: dict[str, Callable[[SccBlock], Job]], repeats: int
+) -> str:
+    """A line for each method. Passes take turns, so that drift of the machine hits all of them."""
+    jobs = [[make(block) for block in blocks] for make in methods.values()]
+    times = [[seconds(own) for own in jobs] for _ in range(repeats)]
     n_vertices = sum(block.n_vertices for block in blocks)
     n_edges = sum(block.n_edges for block in blocks)
-    return (
-        f"{name:18}{n_vertices:10,}{n_edges:11,}"
-        f"{our_entries:14,}{amd_entries:14,}{our_entries / amd_entries:7.3f}"
-        f"{our_time:10.4f}{amd_time:10.4f}{our_time / amd_time:7.2f}"
-    )
+    lines = [f"{name}: {n_vertices:,} vertices, {n_edges:,} edges"]
+    base: tuple[float, ...] = ()
+    for method, own, column in zip(methods, jobs, zip(*times, strict=True), strict=True):
+        row = (*costs(blocks, own), median(column))
+        base = base or row
+        ratios = [value / first for value, first in zip(row, base, strict=True)]
+        lines.append(
+            f"  {method:16}{row[0]:14,}{ratios[0]:7.3f}{row[1]:14.4g}{ratios[1]:7.3f}"
+            f"{row[2]:10.4f}{ratios[2]:7.2f}"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Prints the table, a line as soon as it is known."""
-    parser = argparse.ArgumentParser(description="Elimination orders against SuiteSparse AMD")
+    """Prints the table, a graph as soon as it is known."""
+    parser = argparse.ArgumentParser(description="Elimination orders against METIS and AMD")
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(CASES))
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     unknown = set(options.names) - set(CASES)
     if unknown or options.repeats < 1:
         parser.error(f"unknown names {sorted(unknown)} or fewer than one repeat")
-    amd_job = load_amd()
-    print(
-        f"{'graph':18}{'vertices':>10}{'edges':>11}"
-        f"{'nnz(L+U)':>14}{'AMD':>14}{'ratio':>7}{'seconds':>10}{'AMD':>10}{'ratio':>7}"
-    )
+    methods = load_methods()
+    columns = f"{'nnz(L+U)':>14}{'ratio':>7}{'products':>14}{'ratio':>7}{'seconds':>10}{'ratio':>7}"
+    print(f"{'':18}{columns}")
     for name in options.names or CASES:
-        print(compare(name, CASES[name](), amd_job, options.repeats), flush=True)
+        print(compare(name, CASES[name](), methods, options.repeats), flush=True)
 
 
 if __name__ == "__main__":

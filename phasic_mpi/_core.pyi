@@ -39,8 +39,30 @@ def trapped_vertices(n_vertices: int, source: _Int32Array, target: _Int32Array) 
 def elimination_order(row_ptr: _Int64Array, col: _Int32Array) -> _Int32Array:
     """Vertex eliminated at each step; ``RuntimeError`` for a malformed pattern."""
 
-def count_entries(row_ptr: _Int64Array, col: _Int32Array, order: _Int32Array) -> int:
-    """Off-diagonal entries of L and U under ``order``; ``RuntimeError`` for a malformed pattern."""
+def minimum_degree_order(row_ptr: _Int64Array, col: _Int32Array) -> _Int32Array:
+    """One of the orders that :func:`elimination_order` chooses from."""
+
+def dissection_order(row_ptr: _Int64Array, col: _Int32Array) -> _Int32Array:
+    """The other one: minimum degree with the separators of nested dissection last."""
+
+def dissect(
+    row_ptr: _Int64Array, col: _Int32Array, leaf_vertices: int
+) -> tuple[_Int32Array, _Int32Array]:
+    """Cuts a block by separators until its parts have at most ``leaf_vertices``, or no cut pays.
+
+    Returns the parent of each part (-1 for the first) and the part of each vertex (-1 for dense
+    ones): an edge leads to the same part, one above it or one below it.
+    """
+
+def predict_cost(row_ptr: _Int64Array, col: _Int32Array, order: _Int32Array) -> tuple[int, int]:
+    """Off-diagonal entries of L and U, and multiplications of the elimination, under ``order``.
+
+    Exact for structurally symmetric patterns, upper bounds for others; takes hardly longer than
+    reading the pattern.
+    """
+
+def count_cost(row_ptr: _Int64Array, col: _Int32Array, order: _Int32Array) -> tuple[int, int]:
+    """What :func:`predict_cost` bounds, from the pattern of L and U itself."""
 
 @final
 class Exploration:

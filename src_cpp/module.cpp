@@ -14,16 +14,20 @@
 #include <vector>
 
 #include "block_store.hpp"
+#include "dissection.hpp"
+#include "elimination.hpp"
 #include "exploration.hpp"
 #include "ffi_handlers.hpp"
 #include "order.hpp"
 #include "plan.hpp"
+#include "prediction.hpp"
 #include "record.hpp"
 #include "registry.hpp"
 #include "replay.hpp"
 #include "scc.hpp"
 #include "solve.hpp"
 #include "status.hpp"
+#include "symmetric_pattern.hpp"
 #include "views.hpp"
 
 namespace py = pybind11;
@@ -125,6 +129,9 @@ void require_ok(Status status) {
   }
 }
 
+using OrderFunction = Status (*)(const BlockView&, const std::atomic<bool>&, std::vector<int32_t>&);
+
+template <OrderFunction kFindOrder>
 Array<int32_t> order_block(const Array<int64_t>& row_ptr, const Array<int32_t>& col) {
   const BlockView block{view(row_ptr), view(col)};
   if (!is_valid(block)) require_ok(Status::bad_index);
@@ -132,9 +139,22 @@ Array<int32_t> order_block(const Array<int64_t>& row_ptr, const Array<int32_t>& 
   {
     const py::gil_scoped_release release;
     const std::atomic<bool> never{false};
-    require_ok(elimination_order(block, never, order));
+    require_ok(kFindOrder(block, never, order));
   }
   return to_numpy(std::move(order));
+}
+
+py::tuple dissect_block(const Array<int64_t>& row_ptr, const Array<int32_t>& col,
+                        int32_t leaf_vertices) {
+  const BlockView block{view(row_ptr), view(col)};
+  if (!is_valid(block)) require_ok(Status::bad_index);
+  PartTree tree;
+  {
+    const py::gil_scoped_release release;
+    const std::atomic<bool> never{false};
+    require_ok(dissect(symmetric_pattern(block), leaf_vertices, never, tree));
+  }
+  return py::make_tuple(to_numpy(std::move(tree.parent)), to_numpy(std::move(tree.part_of)));
 }
 
 void check_order(std::span<const int32_t> order, int32_t n_vertices) {
@@ -147,17 +167,36 @@ void check_order(std::span<const int32_t> order, int32_t n_vertices) {
   throw std::invalid_argument("order is not a permutation of the vertices");
 }
 
-size_t count_entries(const Array<int64_t>& row_ptr, const Array<int32_t>& col,
-                     const Array<int32_t>& order) {
+py::tuple count_order_cost(const Array<int64_t>& row_ptr, const Array<int32_t>& col,
+                           const Array<int32_t>& order) {
   const BlockView block{view(row_ptr), view(col)};
   const auto vertices = view(order);
   if (!is_valid(block)) require_ok(Status::bad_index);
   check_order(vertices, block.n());
-  const py::gil_scoped_release release;
-  const std::atomic<bool> never{false};
   LuPattern pattern;
-  require_ok(symbolic_lu(block, vertices, never, pattern));
-  return pattern.col.size();
+  int64_t n_products = 0;
+  {
+    const py::gil_scoped_release release;
+    const std::atomic<bool> never{false};
+    require_ok(symbolic_lu(block, vertices, never, pattern));
+    n_products = count_products(
+        {vertices, pattern.row_ptr, pattern.upper_ptr, pattern.col.data(), pattern.edge_slot, 0});
+  }
+  return py::make_tuple(pattern.col.size(), n_products);
+}
+
+py::tuple predict_order_cost(const Array<int64_t>& row_ptr, const Array<int32_t>& col,
+                             const Array<int32_t>& order) {
+  const BlockView block{view(row_ptr), view(col)};
+  const auto vertices = view(order);
+  if (!is_valid(block)) require_ok(Status::bad_index);
+  check_order(vertices, block.n());
+  OrderCost cost;
+  {
+    const py::gil_scoped_release release;
+    cost = predict_cost(symmetric_pattern(block), vertices);
+  }
+  return py::make_tuple(cost.n_entries, cost.n_products);
 }
 
 /// Keeps the arrays of a trace alive beside the views of them.
@@ -393,9 +432,17 @@ PYBIND11_MODULE(_core, module) {
              py::arg("target").noconvert());
   module.def("trapped_vertices", &trapped, py::arg("n_vertices"), py::arg("source").noconvert(),
              py::arg("target").noconvert());
-  module.def("elimination_order", &order_block, py::arg("row_ptr").noconvert(),
+  module.def("elimination_order", &order_block<elimination_order>, py::arg("row_ptr").noconvert(),
              py::arg("col").noconvert());
-  module.def("count_entries", &count_entries, py::arg("row_ptr").noconvert(),
+  module.def("minimum_degree_order", &order_block<minimum_degree_order>,
+             py::arg("row_ptr").noconvert(), py::arg("col").noconvert());
+  module.def("dissection_order", &order_block<dissection_order>, py::arg("row_ptr").noconvert(),
+             py::arg("col").noconvert());
+  module.def("dissect", &dissect_block, py::arg("row_ptr").noconvert(), py::arg("col").noconvert(),
+             py::arg("leaf_vertices"));
+  module.def("predict_cost", &predict_order_cost, py::arg("row_ptr").noconvert(),
+             py::arg("col").noconvert(), py::arg("order").noconvert());
+  module.def("count_cost", &count_order_cost, py::arg("row_ptr").noconvert(),
              py::arg("col").noconvert(), py::arg("order").noconvert());
 
   py::class_<BlockStore, std::shared_ptr<BlockStore>>(module, "BlockStore")

@@ -1,54 +1,24 @@
 #include "order.hpp"
 
 #include <algorithm>
-#include <memory>
-#include <numeric>
+#include <utility>
 
+#include "dissection.hpp"
 #include "markowitz.hpp"
+#include "prediction.hpp"
 #include "quotient_graph.hpp"
+#include "symmetric_pattern.hpp"
 
 namespace phasic_mpi {
 namespace {
 
 constexpr int32_t kNone = AssemblyTree::kNone;
 
-/// B^T as CSR, columns ascending.
-struct Transpose {
-  std::vector<int64_t> ptr;
-  std::vector<int32_t> col;
-
-  explicit Transpose(const BlockView& block)
-      : ptr(block.row_ptr.size() + 1), col(block.col.size()) {
-    // Counted two places up, so that filling in moves each pointer to where its row starts.
-    for (const int32_t target : block.col) ++ptr[target + 2];
-    std::partial_sum(ptr.begin(), ptr.end(), ptr.begin());
-    for (int32_t row = 0; row < block.n(); ++row) {
-      for (int64_t at = block.row_ptr[row]; at < block.row_ptr[row + 1]; ++at) {
-        col[ptr[block.col[at] + 1]++] = row;
-      }
-    }
-  }
-};
-
-/// The pattern of B + B^T.
-SymmetricPattern symmetric_pattern(const BlockView& block) {
-  const Transpose transpose(block);
-  const int64_t n_edges = std::ssize(block.col);
-  SymmetricPattern out{std::vector<int64_t>(block.row_ptr.size()), nullptr, 0};
-  // Room for all cases; pages that are never written to cost nothing.
-  out.col = std::make_unique_for_overwrite<int32_t[]>(2 * n_edges + 2 * n_edges / 5 + block.n());
-  int32_t* end = out.col.get();
-  for (int32_t row = 0; row < block.n(); ++row) {
-    const auto edges = block.col.begin();
-    const auto reversed = transpose.col.begin();
-    end = std::set_union(edges + block.row_ptr[row], edges + block.row_ptr[row + 1],
-                         reversed + transpose.ptr[row], reversed + transpose.ptr[row + 1], end);
-    out.ptr[row + 1] = end - out.col.get();
-  }
-  // A new element needs room for n entries; a fifth more keeps compaction rare.
-  out.capacity = out.ptr.back() + out.ptr.back() / 5 + block.n();
-  return out;
-}
+// Nested dissection is tried from so many vertices on, and so many multiplications per edge.
+constexpr int32_t kDissectedVertices = 1200;
+constexpr int64_t kDissectedProducts = 1000;
+constexpr int32_t kLeafVertices = 400;
+constexpr int32_t kLowSeparators = 5;  // levels of separators above the leaves
 
 /// First place of each element in a postorder; dense vertices come after all elements.
 std::vector<int32_t> first_places(const AssemblyTree& tree) {
@@ -109,7 +79,46 @@ std::vector<int32_t> postorder(const AssemblyTree& tree, const BlockView& block)
   return order;
 }
 
+/// When a vertex may be eliminated: vertices of leaves, of low separators, of higher ones level by
+/// level.
+std::vector<int32_t> stages(const PartTree& tree) {
+  const std::vector<int32_t> height = tree.heights();
+  std::vector<int32_t> stage(tree.part_of.size(), 0);
+  for (size_t vertex = 0; vertex < stage.size(); ++vertex) {
+    if (tree.part_of[vertex] == PartTree::kNone) continue;
+    const int32_t own = height[tree.part_of[vertex]];
+    stage[vertex] = std::max(std::min(own, 1), own - kLowSeparators + 1);
+  }
+  return stage;
+}
+
+Status order_in_stages(const BlockView& block, SymmetricPattern pattern, std::vector<int32_t> stage,
+                       const std::atomic<bool>& cancel, std::vector<int32_t>& order) {
+  QuotientGraph graph(std::move(pattern), std::move(stage));
+  const Status status = graph.eliminate_all(cancel);
+  if (status == Status::ok) order = postorder(std::move(graph).assembly_tree(), block);
+  return status;
+}
+
+Status dissect_and_order(const BlockView& block, SymmetricPattern pattern,
+                         const std::atomic<bool>& cancel, std::vector<int32_t>& order) {
+  PartTree tree;
+  const Status status = dissect(pattern, kLeafVertices, cancel, tree);
+  if (status != Status::ok) return status;
+  return order_in_stages(block, std::move(pattern), stages(tree), cancel, order);
+}
+
 }  // namespace
+
+Status minimum_degree_order(const BlockView& block, const std::atomic<bool>& cancel,
+                            std::vector<int32_t>& order) {
+  return order_in_stages(block, symmetric_pattern(block), {}, cancel, order);
+}
+
+Status dissection_order(const BlockView& block, const std::atomic<bool>& cancel,
+                        std::vector<int32_t>& order) {
+  return dissect_and_order(block, symmetric_pattern(block), cancel, order);
+}
 
 Status elimination_order(const BlockView& block, const std::atomic<bool>& cancel,
                          std::vector<int32_t>& order) {
@@ -117,10 +126,17 @@ Status elimination_order(const BlockView& block, const std::atomic<bool>& cancel
     order = markowitz_order(block);
     return Status::ok;
   }
-  QuotientGraph graph(symmetric_pattern(block));
-  const Status status = graph.eliminate_all(cancel);
-  if (status == Status::ok) order = postorder(std::move(graph).assembly_tree(), block);
-  return status;
+  if (block.n() < kDissectedVertices) return minimum_degree_order(block, cancel, order);
+  SymmetricPattern pattern = symmetric_pattern(block);
+  Status status = order_in_stages(block, pattern.clone(), {}, cancel, order);
+  if (status != Status::ok) return status;
+  const int64_t n_products = predict_cost(pattern, order).n_products;
+  if (n_products < kDissectedProducts * pattern.ptr.back()) return Status::ok;
+  std::vector<int32_t> dissected;
+  status = dissect_and_order(block, pattern.clone(), cancel, dissected);
+  if (status != Status::ok) return status;
+  if (predict_cost(pattern, dissected).n_products < n_products) order = std::move(dissected);
+  return Status::ok;
 }
 
 }  // namespace phasic_mpi

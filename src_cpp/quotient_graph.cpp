@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -22,6 +21,12 @@ uint64_t pairs(int32_t n) {
 int32_t rank_of(uint64_t fill) {
   const int32_t shift = std::max(0, static_cast<int32_t>(std::bit_width(fill)) - 3);
   return 4 * shift + static_cast<int32_t>(fill >> shift);
+}
+
+int32_t n_ranks(int32_t n) { return rank_of(pairs(n)) + 1; }
+
+int32_t n_stages(const std::vector<int32_t>& stage) {
+  return stage.empty() ? 1 : std::ranges::max(stage) + 1;
 }
 
 }  // namespace
@@ -48,14 +53,15 @@ int32_t PivotQueue::take_least() {
   return variable;
 }
 
-QuotientGraph::QuotientGraph(SymmetricPattern pattern)
-    : n_(static_cast<int32_t>(pattern.ptr.size() - 1)),
+QuotientGraph::QuotientGraph(SymmetricPattern pattern, std::vector<int32_t> stage)
+    : n_(pattern.n()),
       n_left_(n_),
       pool_(std::move(pattern.col)),
       pool_end_(pattern.ptr.back()),
       capacity_(pattern.capacity),
       node_(n_),
-      queue_(n_, rank_of(pairs(n_)) + 1),
+      stage_(std::move(stage)),
+      queue_(n_, n_ranks(n_) * n_stages(stage_)),
       chain_head_(std::min(kMostChains, std::bit_ceil(static_cast<uint32_t>(n_))), kNone) {
   for (int32_t index = 0; index < n_; ++index) {
     Node& node = node_[index];
@@ -64,14 +70,12 @@ QuotientGraph::QuotientGraph(SymmetricPattern pattern)
   }
   set_dense_aside();
   for (int32_t index = n_ - 1; index >= 0; --index) {
-    if (node_[index].weight != 0) queue_.insert(index, rank_of(pairs(node_[index].degree)));
+    if (node_[index].weight != 0) enqueue(index, pairs(node_[index].degree));
   }
 }
 
-/// A vertex with very many neighbours would be updated at nearly every step and still come out near
-/// the end. Such vertices are taken out of the graph, to be eliminated last.
 void QuotientGraph::set_dense_aside() {
-  const double limit = std::max(16.0, 10.0 * std::sqrt(static_cast<double>(n_)));
+  const int32_t limit = dense_limit(n_);
   for (Node& node : node_) {
     if (node.length <= limit) continue;
     for (int64_t at = node.start; at < node.start + node.length; ++at) --node_[pool_[at]].degree;
@@ -234,6 +238,10 @@ void QuotientGraph::merge_into(const Candidate& candidate) {
     }
     if (!has_marked_list(twin)) continue;
     node.weight += twin.weight;
+    if (!stage_.empty()) {
+      int32_t& stage = stage_[candidate.variable];
+      stage = std::min(stage, stage_[other.variable]);
+    }
     absorb(other.variable, candidate.variable);
   }
   if (marked) advance_stamp(0);
@@ -276,7 +284,12 @@ void QuotientGraph::requeue(int32_t variable) {
   node.degree = static_cast<int32_t>(std::min<int64_t>(bound, n_left_ - node.weight));
   // Its neighbours become a clique. Of that, the part in the open element is one already.
   const uint64_t fill = pairs(node.degree) - pairs(inside);
-  queue_.insert(variable, rank_of(fill / static_cast<uint64_t>(node.weight)));
+  enqueue(variable, fill / static_cast<uint64_t>(node.weight));
+}
+
+void QuotientGraph::enqueue(int32_t variable, uint64_t fill) {
+  const int32_t stage = stage_.empty() ? 0 : stage_[variable];
+  queue_.insert(variable, stage * n_ranks(n_) + rank_of(fill));
 }
 
 void QuotientGraph::absorb(int32_t index, int32_t parent) {

@@ -7,16 +7,9 @@
 #include <vector>
 
 #include "status.hpp"
+#include "symmetric_pattern.hpp"
 
 namespace phasic_mpi {
-
-/// Symmetric pattern without diagonal, as CSR. There must be room behind the last entry:
-/// `capacity` is at least ptr[n] + n.
-struct SymmetricPattern {
-  std::vector<int64_t> ptr;        // n + 1
-  std::unique_ptr<int32_t[]> col;  // capacity, of which ptr[n] entries are in use
-  int64_t capacity;
-};
 
 /// Vertices that are eliminated together form an element, named by one of them. It is a child of
 /// the element that absorbs what it leaves behind.
@@ -61,7 +54,9 @@ class PivotQueue {
 /// Lists as a whole never grow: a new element replaces at least as many entries.
 class QuotientGraph {
  public:
-  explicit QuotientGraph(SymmetricPattern pattern);
+  /// Vertices of a lower stage come before those of a higher one, unless it costs no fill that they
+  /// do not. `stage` has n entries >= 0, or none.
+  explicit QuotientGraph(SymmetricPattern pattern, std::vector<int32_t> stage = {});
 
   Status eliminate_all(const std::atomic<bool>& cancel);
   [[nodiscard]] AssemblyTree assembly_tree() &&;
@@ -96,6 +91,7 @@ class QuotientGraph {
   [[nodiscard]] bool has_marked_list(const Node& node) const;
   void close_element();
   void requeue(int32_t variable);
+  void enqueue(int32_t variable, uint64_t fill);
 
   void absorb(int32_t index, int32_t parent);
   void compact_pool();
@@ -107,6 +103,7 @@ class QuotientGraph {
   int64_t pool_end_;
   int64_t capacity_;
   std::vector<Node> node_;
+  std::vector<int32_t> stage_;  // per variable, or empty
   PivotQueue queue_;
   std::vector<int32_t> elements_;  // in order of elimination
   int32_t largest_ = 0;            // most vertices that an element leaves

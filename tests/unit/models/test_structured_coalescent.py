@@ -123,7 +123,9 @@ def test_lineages_that_never_meet_are_refused(spectrum: int) -> None:
     suffix = "_lineages_1" if spectrum else ""
     assert f"island_2{suffix}=1" in caught.value.problem
     assert f"island_3{suffix}=1" in caught.value.problem
-    assert "leave a way out of each state, by the rule or by the settings" in caught.value.resolution
+    assert (
+        "leave a way out of each state, by the rule or by the settings" in caught.value.resolution
+    )
 
 
 def test_many_islands_take_memory_for_the_moves_that_can_be_made() -> None:

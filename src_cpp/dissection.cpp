@@ -71,7 +71,8 @@ class Dissection {
     graph.edge_weight.assign(graph.neighbour.size(), 1);
   }
 
-  /// Makes a part of the separator and leaves both sides to be cut; false if that does not pay.
+  /// Makes a part of the separator and leaves both sides to be cut. False, and nothing done, if a
+  /// side is small, or smaller than the separator.
   bool cut(const Range& range) {
     std::array<int32_t, 4> start{};
     for (const uint8_t side : side_) ++start[side + 1U];

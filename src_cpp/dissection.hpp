@@ -20,7 +20,9 @@ struct PartTree {
 };
 
 /// Cuts `pattern` (George 1973), with multilevel separators, until parts have at most
-/// `leaf_vertices`, or no separator pays. O(edges log n) time, O(edges) memory. Deterministic.
+/// `leaf_vertices` >= 1, or no separator pays. Each side has an eighth of the vertices or more, so
+/// the tree is O(log n) high, and an edge is looked at in as many searches. O(edges) memory.
+/// Deterministic.
 Status dissect(const SymmetricPattern& pattern, int32_t leaf_vertices,
                const std::atomic<bool>& cancel, PartTree& tree);
 

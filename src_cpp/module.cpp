@@ -148,6 +148,7 @@ py::tuple dissect_block(const Array<int64_t>& row_ptr, const Array<int32_t>& col
                         int32_t leaf_vertices) {
   const BlockView block{view(row_ptr), view(col)};
   if (!is_valid(block)) require_ok(Status::bad_index);
+  if (leaf_vertices < 1) throw std::invalid_argument("leaf_vertices is less than 1");
   PartTree tree;
   {
     const py::gil_scoped_release release;

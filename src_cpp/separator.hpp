@@ -14,7 +14,8 @@ namespace phasic_mpi {
 /// Multilevel search for a separator: pairs along heavy edges become one vertex until few are left,
 /// which are separated in several ways; the best is refined on the way back (Karypis and Kumar
 /// 1998). Random numbers start from the same seed in every search: the result depends on the graph
-/// alone. O(edges) time and memory, kept from call to call.
+/// alone. O(edges) memory, kept from call to call; time is O(edges) besides the moves of
+/// refinement.
 class Separator {
  public:
   Separator() : level_(1) {}

@@ -206,6 +206,12 @@ def test_predicted_costs_have_closed_forms_on_a_chain_and_a_clique() -> None:
     assert _core.predict_cost(*clique, ascending) == (n * (n - 1), (n - 1) * n * (2 * n - 1) // 6)
 
 
+def test_leaves_have_at_least_one_vertex() -> None:
+    with pytest.raises(ValueError, match="leaf_vertices is less than 1"):
+        _core.dissect(*pattern(4, [(0, 1)]), 0)
+    assert parts_of(0, [], 1) == ([-1], [])
+
+
 def test_predicted_costs_need_an_order_of_all_vertices() -> None:
     with pytest.raises(ValueError, match="order is not a permutation of the vertices"):
         _core.predict_cost(*pattern(4, [(0, 1)]), np.array([0, 1, 2, 2], dtype=np.int32))

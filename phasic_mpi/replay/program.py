@@ -268,10 +268,17 @@ def reward_by_position(program: Program, rewards: jax.Array | None) -> jax.Array
     """Rewards per vertex, or 1 everywhere, by position; ``float64[n_transient]``.
 
     Raises:
-        EvaluationError: Rewards of another shape than ``(n_vertices,)``.
+        EvaluationError: Rewards of another shape than ``(n_vertices,)``, or the name of one.
     """
     if rewards is None:
         return jnp.ones(program.n_transient)
+    if isinstance(rewards, str):
+        raise EvaluationError(
+            "A program holds no rewards by name",
+            problem=f"expected float64[{program.n_vertices}], got the name {rewards!r:.60}",
+            context={"n_vertices": program.n_vertices},
+            resolution="give the array: trace.reward(name)",
+        )
     rewards = jnp.asarray(rewards, dtype=jnp.float64)
     require_reward_per_vertex(rewards.shape, program.n_vertices)
     return rewards[program.vertex]

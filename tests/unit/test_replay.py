@@ -404,3 +404,10 @@ print(len(out.sharding.device_set), bool((out == jax.jit(moments)(thetas, progra
 """
     done = launch(["-c", program])
     assert done.stdout.split() == ["2", "True"], done.stderr
+
+
+def test_the_name_of_a_reward_is_refused_where_an_array_is_expected(case) -> None:
+    _, program, theta = case
+    with pytest.raises(EvaluationError, match=r"got the name 'singletons'") as caught:
+        replay.moments(program, jnp.array(theta), 1, "singletons")
+    assert "trace.reward(name)" in caught.value.resolution

@@ -1,6 +1,5 @@
 """Starts programs under mpirun, the way users do, with a time limit: a hang is a failure."""
 
-import ctypes
 import os
 import shutil
 import signal
@@ -15,13 +14,13 @@ ROOT = Path(__file__).parent.parent
 _LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "HYDRA_", "MPI_LOCAL", "SLURM_STEP_")
 
 
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
-
-
-def _end_with_parent() -> None:
-    """Tests that are killed must not leave ranks behind, which would spin for ever."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+# Becomes the program that follows, but ends with its parent (prctl 1 is PR_SET_PDEATHSIG): tests
+# that are killed must not leave ranks behind, which would spin for ever. A `preexec_fn` would have
+# the parent fork, which JAX's threads do not survive.
+_ENDS_WITH_PARENT = (
+    "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, int(signal.SIGTERM)); "
+    "os.execvp(sys.argv[1], sys.argv[1:])"
+)
 
 
 def mpirun() -> str:
@@ -46,9 +45,10 @@ def start(
     cwd: Path | None = None,
 ) -> subprocess.Popen[str]:
     """Starts ``python ARGUMENTS``, under mpirun if ``n_ranks`` is given, in a process group."""
+    guard = [sys.executable, "-S", "-c", _ENDS_WITH_PARENT]
     launcher = [] if n_ranks is None else [mpirun(), "-n", str(n_ranks)]
     return subprocess.Popen(
-        [*launcher, sys.executable, *map(str, arguments)],
+        [*guard, *launcher, sys.executable, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -56,7 +56,6 @@ def start(
         env=clean_environment(env),
         cwd=cwd,
         start_new_session=True,
-        preexec_fn=_end_with_parent,
     )
 
 

@@ -166,10 +166,13 @@ class Plan:
     """A trace made ready for the handlers of XLA, which find it by its number while it lives.
 
     ``weight_slot``: ``int64[n_weights]``, slots of the trace that weights go to, ascending; raises
-    ``ValueError`` if they do not fit the trace.
+    ``ValueError`` if they do not fit the trace. ``supernodes``: whether blocks are eliminated in
+    dense panels where there is one theta, all of them or none; ``None`` decides by what it costs.
     """
 
-    def __init__(self, trace: Trace, weight_slot: _Int64Array) -> None: ...
+    def __init__(
+        self, trace: Trace, weight_slot: _Int64Array, supernodes: bool | None = None
+    ) -> None: ...
     @property
     def id(self) -> int: ...
     def fewest_jumps(self, positions: _Int32Array) -> int:

@@ -84,6 +84,11 @@ struct PanelProgram {
 
   explicit PanelProgram(const PatternView& pattern);
 
+  /// About nanoseconds for one theta, as far as its factor stays in the cache.
+  static double cost(int64_t n_products, int64_t n_entries) {
+    return 0.11 * static_cast<double>(n_products) + 1.5 * static_cast<double>(n_entries);
+  }
+
   struct Panel {
     int32_t first;
     int32_t n_rows;  // 1 or kRows

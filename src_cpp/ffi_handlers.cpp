@@ -228,8 +228,7 @@ ffi::Error solve_systems(ffi::ThreadPool pool, Reals weight, ffi::Buffer<type> s
         batched<const T>(rhs, rhs.typed_data(), 2),
         batched<T>(*solution, solution->typed_data(), 2),
     };
-    const auto solver =
-        std::make_shared<const BatchSolver<T>>(plan, std::move(systems), transposed);
+    const auto solver = std::make_shared<BatchSolver<T>>(plan, std::move(systems), transposed);
     return run_tasks(pool, pool.num_threads(), solver->n_tasks(),
                      [solver](size_t task) { solver->run(task); });
   });

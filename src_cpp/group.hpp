@@ -5,14 +5,17 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "crew.hpp"
 #include "lanes.hpp"
 #include "panel_factor.hpp"
 #include "pivots.hpp"
 #include "plan.hpp"
 #include "sparse_factor.hpp"
+#include "supernode_factor.hpp"
 #include "workspace.hpp"
 
 namespace phasic_mpi {
@@ -54,13 +57,14 @@ class Group {
     std::vector<Right> right;
   };
 
-  Group(const Plan& plan, int64_t n_steps, const Arrays& arrays)
+  Group(const Plan& plan, int64_t n_steps, const Arrays& arrays, Crew& crew)
       : plan_(plan),
-        way_(plan.way(n > 1)),
+        way_(plan.way(kUse)),
         trace_(plan.trace()),
         n_steps_(n_steps),
         n_(static_cast<int64_t>(plan.n_transient())),
-        arrays_(arrays) {
+        arrays_(arrays),
+        crew_(crew) {
     Workspace counter;
     place(counter);
     memory_ = plan_.workspaces().take(counter.n_lines());
@@ -111,6 +115,11 @@ class Group {
   }
 
  private:
+  static constexpr bool kHasSupernodes = n == 1 && std::is_same_v<T, double>;
+  static constexpr Plan::Use kUse = n > 1            ? Plan::Use::many
+                                    : kHasSupernodes ? Plan::Use::one
+                                                     : Plan::Use::one_complex;
+
   void place(Workspace& workspace) {
     const Plan::Sizes& sizes = way_.sizes;
     if constexpr (n > 1) {
@@ -123,6 +132,9 @@ class Group {
     x_ = workspace.take<Value>(arrays_.right.size() * at(n_steps_ * n_));
     sparse_.place(workspace, sizes);
     panels_.place(workspace, sizes);
+    if constexpr (kHasSupernodes) {
+      supernodes_.place(workspace, sizes.supernode_values, sizes.supernode_vertices);
+    }
   }
 
   [[nodiscard]] PHASIC_MPI_INLINE Value* solution(size_t right, int64_t step) {
@@ -251,6 +263,11 @@ class Group {
 
   /// Factors, and begins to solve for `x`.
   PHASIC_MPI_INLINE void factor(const Plan::Block& block, Value* x) {
+    if constexpr (kHasSupernodes) {
+      if (block.supernodes != nullptr) {
+        return supernodes_.factor(*block.supernodes, edge_, carried_, x, pivots_, crew_);
+      }
+    }
     if (block.sparse != nullptr) {
       sparse_.factor(*block.sparse, carried_, x, pivots_, [&] { fetch_some(); });
     } else if (block.panels != nullptr) {
@@ -262,6 +279,9 @@ class Group {
   }
 
   PHASIC_MPI_INLINE void forward(const Plan::Block& block, Value* x) {
+    if constexpr (kHasSupernodes) {
+      if (block.supernodes != nullptr) return supernodes_.forward(*block.supernodes, x);
+    }
     if (block.sparse != nullptr) {
       sparse_.forward(*block.sparse, x);
     } else if (block.panels != nullptr) {
@@ -270,6 +290,9 @@ class Group {
   }
 
   PHASIC_MPI_INLINE void backward(const Plan::Block& block, Value* x) {
+    if constexpr (kHasSupernodes) {
+      if (block.supernodes != nullptr) return supernodes_.backward(*block.supernodes, x);
+    }
     if (block.sparse != nullptr) {
       sparse_.backward(*block.sparse, x, [&] { fetch_some(); });
     } else if (block.panels != nullptr) {
@@ -290,6 +313,8 @@ class Group {
     }
     if (block.sparse != nullptr) {
       sparse_.transposed(*block.sparse, x);
+    } else if (kHasSupernodes && block.supernodes != nullptr) {
+      if constexpr (kHasSupernodes) supernodes_.transposed(*block.supernodes, x);
     } else if (block.panels != nullptr) {
       panels_.transposed(*block.panels, x);
     } else {
@@ -313,10 +338,12 @@ class Group {
   int64_t n_steps_;
   int64_t n_;
   const Arrays& arrays_;
+  Crew& crew_;  // helps with large blocks
   WorkspacePool::Memory memory_;
   Pivots<T, n> pivots_;
   SparseFactor<T, n> sparse_;
   PanelFactor<T, n> panels_;
+  SupernodeFactor supernodes_;
   // Weights of the block at hand, and where those of several theta are put side by side.
   const Real* edge_ = nullptr;
   const Real* off_ = nullptr;

@@ -181,6 +181,7 @@ class Poison<1> {
     }
     met_ |= met;
   }
+  void meet(const Poison& other) { met_ |= other.met_; }
   [[nodiscard]] PHASIC_MPI_INLINE bool any() const { return met_ >> 63 != 0; }
   [[nodiscard]] PHASIC_MPI_INLINE double value() const {
     return std::bit_cast<double>(-(met_ >> 63));

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -255,7 +256,7 @@ double seconds_per_solve(const std::shared_ptr<const Plan>& plan, const double* 
   std::chrono::duration<double> elapsed{0.0};
   int64_t n_calls = 0;
   do {
-    const BatchSolver<double> solver(plan, systems, false);
+    BatchSolver<double> solver(plan, systems, false);
     for (size_t task = 0; task < solver.n_tasks(); ++task) solver.run(task);
     ++n_calls;
     elapsed = Clock::now() - begin;
@@ -266,9 +267,13 @@ double seconds_per_solve(const std::shared_ptr<const Plan>& plan, const double* 
 /// A plan that XLA's handlers find by its number while Python holds it.
 class PyPlan {
  public:
-  PyPlan(py::object trace, Array<int64_t> weight_slot) : id_(registry().new_id()) {
+  PyPlan(py::object trace, Array<int64_t> weight_slot, std::optional<bool> supernodes)
+      : id_(registry().new_id()) {
     const TraceView& view_of_trace = trace.cast<const PyTrace&>().trace();
-    auto plan = std::make_unique<const Plan>(view_of_trace, view(weight_slot));
+    using Supernodes = Plan::Supernodes;
+    const Supernodes which =
+        supernodes ? (*supernodes ? Supernodes::all : Supernodes::none) : Supernodes::by_cost;
+    auto plan = std::make_unique<const Plan>(view_of_trace, view(weight_slot), which);
     // A handler may let go of the plan last, on a thread that does not hold the GIL.
     auto* arrays = new py::tuple(py::make_tuple(std::move(trace), std::move(weight_slot)));
     plan_ = std::shared_ptr<const Plan>(plan.release(), [arrays](const Plan* held) {
@@ -486,8 +491,8 @@ PYBIND11_MODULE(_core, module) {
       .def("count_updates", &PyTrace::updates);
 
   py::class_<PyPlan>(module, "Plan")
-      .def(py::init<py::object, Array<int64_t>>(), py::arg("trace"),
-           py::arg("weight_slot").noconvert())
+      .def(py::init<py::object, Array<int64_t>, std::optional<bool>>(), py::arg("trace"),
+           py::arg("weight_slot").noconvert(), py::arg("supernodes") = py::none())
       .def_property_readonly("id", &PyPlan::id)
       .def("fewest_jumps", &PyPlan::fewest_jumps, py::arg("positions").noconvert())
       .def("time_solves", &PyPlan::time_solves, py::arg("weight").noconvert(), py::arg("at_least"));

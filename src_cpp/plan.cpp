@@ -26,24 +26,27 @@ void raise(size_t& most, T count) {
 
 }  // namespace
 
-Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot)
+Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Supernodes supernodes)
     : trace_(trace),
       n_weights_(weight_slot.size()),
       exit_weight_(trace.n_transient(), -1),
       sparse_(trace.pattern_ptr.size() - 1),
-      panels_(trace.pattern_ptr.size() - 1) {
+      panels_(trace.pattern_ptr.size() - 1),
+      supernodes_(trace.pattern_ptr.size() - 1) {
   require(std::is_sorted(weight_slot.begin(), weight_slot.end(), std::less_equal<>()),
           "weight_slot does not ascend strictly");
   require(weight_slot.empty() || (weight_slot.front() >= 0 && weight_slot.back() < trace.n_slots()),
           "weight_slot is out of range");
   require(n_weights_ <= at(std::numeric_limits<int32_t>::max()), "there are 2^31 weights or more");
-  const std::vector<Block> blocks = place_edges(weight_slot);
-  one_ = make_way(blocks, true);
-  many_ = make_way(blocks, false);
+  const std::vector<Block> blocks = place_edges(weight_slot, supernodes);
+  for (const Use use : {Use::one, Use::one_complex, Use::many}) {
+    ways_[static_cast<size_t>(use)] = make_way(blocks, use);
+  }
   edges_ = EdgeMatrix(trace, weight_slot);
 }
 
-std::vector<Plan::Block> Plan::place_edges(std::span<const int64_t> weight_slot) {
+std::vector<Plan::Block> Plan::place_edges(std::span<const int64_t> weight_slot,
+                                           Supernodes supernodes) {
   const auto index_of = [&](int64_t slot) {
     return std::ranges::lower_bound(weight_slot, slot) - weight_slot.begin();
   };
@@ -74,6 +77,7 @@ std::vector<Plan::Block> Plan::place_edges(std::span<const int64_t> weight_slot)
              exit,
              n_exits,
              nullptr,
+             nullptr,
              nullptr};
     exit += n_exits;
     if (trace_.block_pattern[b] < 0) continue;
@@ -82,7 +86,7 @@ std::vector<Plan::Block> Plan::place_edges(std::span<const int64_t> weight_slot)
     const auto edges = weight_slot.subspan(at(edge), at(block.n_edges));
     if (model[pattern] < 0) {
       model[pattern] = static_cast<int64_t>(b);
-      add_programs(pattern, trace_.value_ptr[b], edges);
+      add_programs(pattern, trace_.value_ptr[b], edges, supernodes);
     } else {
       const Block& other = blocks[at(model[pattern])];
       const int64_t shift = trace_.value_ptr[b] - trace_.value_ptr[at(model[pattern])];
@@ -93,11 +97,13 @@ std::vector<Plan::Block> Plan::place_edges(std::span<const int64_t> weight_slot)
     }
     block.sparse = sparse_[pattern].get();
     block.panels = panels_[pattern].get();
+    block.supernodes = supernodes_[pattern].get();
   }
   return blocks;
 }
 
-void Plan::add_programs(size_t pattern, int64_t first_slot, std::span<const int64_t> edge_slot) {
+void Plan::add_programs(size_t pattern, int64_t first_slot, std::span<const int64_t> edge_slot,
+                        Supernodes supernodes) {
   const size_t row = at(trace_.pattern_ptr[pattern]);
   const size_t n = at(trace_.pattern_ptr[pattern + 1]) - row;
   const PatternView view{trace_.order.subspan(row, n),
@@ -114,17 +120,32 @@ void Plan::add_programs(size_t pattern, int64_t first_slot, std::span<const int6
   if (n_products > kDense * view.n_entries()) {
     panels_[pattern] = std::make_unique<const PanelProgram>(view);
   }
+  if (supernodes == Supernodes::none) return;
+  // What never pays need not be analysed.
+  const double other_cost = PanelProgram::cost(n_products, view.n_entries());
+  if (supernodes == Supernodes::by_cost && panels_[pattern] == nullptr) return;
+  auto program = std::make_unique<const SupernodeProgram>(view);
+  if (supernodes == Supernodes::all || program->cost() < other_cost) {
+    supernodes_[pattern] = std::move(program);
+  }
 }
 
-Plan::Way Plan::make_way(std::vector<Block> blocks, bool prefer_panels) const {
+Plan::Way Plan::make_way(std::vector<Block> blocks, Use use) {
   Sizes sizes;
   for (Block& block : blocks) {
     raise(sizes.vertices, block.n);
     raise(sizes.edges, block.n_edges);
     raise(sizes.off, block.n_off);
     raise(sizes.exits, block.n_exits);
-    if (prefer_panels && block.panels != nullptr) block.sparse = nullptr;
-    if (block.sparse != nullptr) {
+    // For several theta side by side, lists of places pay for longer.
+    if (use != Use::many && block.panels != nullptr) block.sparse = nullptr;
+    if (use != Use::one) block.supernodes = nullptr;
+    if (block.supernodes != nullptr) {
+      block.sparse = nullptr;
+      block.panels = nullptr;
+      raise(sizes.supernode_vertices, block.n);
+      raise(sizes.supernode_values, block.supernodes->n_values);
+    } else if (block.sparse != nullptr) {
       block.panels = nullptr;
       raise(sizes.sparse_entries, block.sparse->n_entries + SparseProgram::kMore);
     } else if (block.panels != nullptr) {

@@ -1,6 +1,7 @@
 // What replay derives from a trace once: where the weights go and how each pattern is eliminated.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -9,6 +10,7 @@
 #include "edge_matrix.hpp"
 #include "elimination.hpp"
 #include "replay.hpp"
+#include "supernodes.hpp"
 #include "workspace.hpp"
 
 namespace phasic_mpi {
@@ -18,9 +20,13 @@ namespace phasic_mpi {
 /// exit rates.
 class Plan {
  public:
+  /// Which blocks are eliminated in dense panels where there is one theta.
+  enum class Supernodes { by_cost, all, none };
+
   /// `weight_slot` ascends strictly, and holds every slot of an edge between blocks.
   /// The arrays behind both must outlive the plan. Throws std::invalid_argument if they do not fit.
-  Plan(const TraceView& trace, std::span<const int64_t> weight_slot);
+  Plan(const TraceView& trace, std::span<const int64_t> weight_slot,
+       Supernodes supernodes = Supernodes::by_cost);
 
   /// One diagonal block and its ranges of weights. It has one program, or none if it is one vertex.
   struct Block {
@@ -34,6 +40,7 @@ class Plan {
     int64_t n_exits;
     const SparseProgram* sparse;
     const PanelProgram* panels;
+    const SupernodeProgram* supernodes;
   };
   /// The most of anything that a block has.
   struct Sizes {
@@ -46,8 +53,12 @@ class Plan {
     size_t panel_upper = 0;
     size_t lower = 0;  // see PanelProgram
     size_t lower_rows = 0;
+    size_t supernode_vertices = 0;
+    size_t supernode_values = 0;
   };
-  /// How to go through the blocks: for several theta side by side, lists of places pay for longer.
+  /// What a way is for: one theta with real or complex numbers, or several theta side by side.
+  enum class Use { one, one_complex, many };
+  /// How to go through the blocks.
   struct Way {
     std::vector<Block> blocks;  // in topological order
     Sizes sizes;
@@ -56,30 +67,32 @@ class Plan {
   [[nodiscard]] const TraceView& trace() const { return trace_; }
   [[nodiscard]] size_t n_weights() const { return n_weights_; }
   [[nodiscard]] size_t n_transient() const { return trace_.n_transient(); }
-  [[nodiscard]] const Way& way(bool many) const { return many ? many_ : one_; }
+  [[nodiscard]] const Way& way(Use use) const { return ways_[static_cast<size_t>(use)]; }
 
   /// Weight of the exit rate at each position, -1 where there is none.
   [[nodiscard]] std::span<const int32_t> exit_weight() const { return exit_weight_; }
   [[nodiscard]] const EdgeMatrix& edges() const { return edges_; }
 
   /// How many theta to factor side by side: large blocks leave the cache with fewer.
-  [[nodiscard]] size_t n_lanes() const { return many_.sizes.panel_vertices > 0 ? 4 : 8; }
+  [[nodiscard]] size_t n_lanes() const { return way(Use::many).sizes.panel_vertices > 0 ? 4 : 8; }
 
   /// Memory for threads that solve.
   [[nodiscard]] WorkspacePool& workspaces() const { return workspaces_; }
 
  private:
-  [[nodiscard]] std::vector<Block> place_edges(std::span<const int64_t> weight_slot);
-  void add_programs(size_t pattern, int64_t first_slot, std::span<const int64_t> edge_slot);
-  [[nodiscard]] Way make_way(std::vector<Block> blocks, bool prefer_panels) const;
+  [[nodiscard]] std::vector<Block> place_edges(std::span<const int64_t> weight_slot,
+                                               Supernodes supernodes);
+  void add_programs(size_t pattern, int64_t first_slot, std::span<const int64_t> edge_slot,
+                    Supernodes supernodes);
+  [[nodiscard]] static Way make_way(std::vector<Block> blocks, Use use);
 
   TraceView trace_;
   size_t n_weights_;
   std::vector<int32_t> exit_weight_;
   std::vector<std::unique_ptr<const SparseProgram>> sparse_;  // of each pattern, or null
   std::vector<std::unique_ptr<const PanelProgram>> panels_;
-  Way one_;
-  Way many_;
+  std::vector<std::unique_ptr<const SupernodeProgram>> supernodes_;
+  std::array<Way, 3> ways_;
   EdgeMatrix edges_;
   mutable WorkspacePool workspaces_;
 };

@@ -27,6 +27,15 @@ PHASIC_MPI_VECTORISED void run(Group<std::complex<double>, 1>& group, bool trans
   transposed ? group.solve_transposed() : group.solve();
 }
 
+// Threads that can be of use for one factorisation, beside the first.
+constexpr size_t kHelpers = 15;
+
+/// Lets helpers go, whatever happens.
+struct Dismissal {
+  Crew& crew;
+  ~Dismissal() { crew.dismiss(); }
+};
+
 size_t product(const std::vector<int64_t>& shape) {
   return at(std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>()));
 }
@@ -57,10 +66,21 @@ BatchSolver<T>::BatchSolver(std::shared_ptr<const Plan> plan, Systems<T> systems
   // Two lanes and more of a vector cost less than as many scalars.
   n_lanes_ = n_factors_ < 3 ? 1 : (std::is_same_v<T, double> ? plan_->n_lanes() : 4);
   n_tasks_ = product(systems_.shape) == 0 ? 0 : (n_factors_ + n_lanes_ - 1) / n_lanes_;
+  const bool shares =
+      std::is_same_v<T, double> && plan_->way(Plan::Use::one).sizes.supernode_values > 0;
+  if (n_tasks_ == 1 && n_factors_ == 1 && shares) n_tasks_ += kHelpers;
 }
 
 template <class T>
-void BatchSolver<T>::run(size_t task) const {
+void BatchSolver<T>::run(size_t task) {
+  if (n_factors_ > 1) return run_factors(task);
+  if (task > 0) return crew_.help();
+  const Dismissal dismissal{crew_};
+  run_factors(task);
+}
+
+template <class T>
+void BatchSolver<T>::run_factors(size_t task) {
   switch (n_lanes_) {
     case 1:
       return run_lanes<1>(task);
@@ -89,7 +109,7 @@ auto BatchSolver<T>::item(Item from, const std::vector<int64_t>& shape, size_t i
 
 template <class T>
 template <size_t n>
-void BatchSolver<T>::run_lanes(size_t task) const {
+void BatchSolver<T>::run_lanes(size_t task) {
   const Item origin{systems_.weight.data, systems_.shift.data, systems_.multiplier.data,
                     systems_.rhs.data, systems_.solution.data};
   std::array<Item, n> lanes;
@@ -108,7 +128,7 @@ void BatchSolver<T>::run_lanes(size_t task) const {
                             Source<T, n>(lanes_of(own, &Item::rhs)),
                             lanes_of(own, &Item::solution)});
   }
-  Group<T, n> group(*plan_, systems_.n_steps, arrays);
+  Group<T, n> group(*plan_, systems_.n_steps, arrays, crew_);
   phasic_mpi::run(group, transposed_);
 }
 

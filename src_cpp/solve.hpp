@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "crew.hpp"
 #include "plan.hpp"
 
 namespace phasic_mpi {
@@ -53,8 +54,9 @@ class BatchSolver {
   /// Independent parts of the work.
   [[nodiscard]] size_t n_tasks() const { return n_tasks_; }
 
-  /// Does one of them; several threads may do different ones.
-  void run(size_t task) const;
+  /// Does one of them; several threads may do different ones. With one factorisation the first is
+  /// all of the work, and the others help with it for as long as it takes.
+  void run(size_t task);
 
  private:
   /// Arrays of one system.
@@ -68,8 +70,9 @@ class BatchSolver {
   /// The one at `index` in `shape`, counted from another.
   Item item(Item from, const std::vector<int64_t>& shape, size_t index) const;
 
+  void run_factors(size_t task);
   template <size_t n>
-  void run_lanes(size_t task) const;
+  void run_lanes(size_t task);
 
   std::shared_ptr<const Plan> plan_;
   Systems<T> systems_;
@@ -79,6 +82,7 @@ class BatchSolver {
   size_t n_factors_;
   size_t n_lanes_;
   size_t n_tasks_;
+  Crew crew_;
 };
 
 }  // namespace phasic_mpi

@@ -1,29 +1,34 @@
-"""Both ways of eliminating a block, and both widths, beside dense solves."""
+"""All ways of eliminating a block, and both widths, beside dense solves."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from phasic_mpi import ffi, replay
+from phasic_mpi import _core, ffi, replay
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models import build_model
 from phasic_mpi.replay.program import edge_weights
+from tests import reference
 from tests.graphs import chain_of_sccs
 from tests.recording import record_alone
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 N_STEPS = 3
+PLAN = _core.Plan
 
 # Graphs, and between which numbers of multiplications per entry the densest block of each lies:
 # plan.cpp takes lists of places below 8, panels above 24, and between them panels for one theta
-# and lists for several.
+# and lists for several; with supernodes, all blocks of one real theta go through these.
 GRAPHS = {
     "lists": (lambda: chain_of_sccs(3, 40, 1), (0, 7)),
     "both": (lambda: chain_of_sccs(2, 160, 2), (9, 23)),
     "both, symmetric": (lambda: build_model("structured-coalescent", n=10, islands=4), (9, 23)),
     "panels": (lambda: chain_of_sccs(1, 400, 3), (25, 1000)),
+    "grid": (lambda: build_model("tandem-queue", capacity=33), (9, 23)),
 }
 
 
@@ -85,6 +90,18 @@ def graph(request: pytest.FixtureRequest) -> tuple[PhaseTypeGraph, tuple[int, in
     return build(), limits
 
 
+def choose(supernodes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that are loaded from now on eliminate all blocks in supernodes, or none."""
+    plan = partial(PLAN, supernodes=supernodes)
+    monkeypatch.setattr("phasic_mpi.replay.program._core.Plan", plan)
+
+
+@pytest.fixture(params=[False, True], ids=["apart", "supernodes"])
+def supernodes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(request.param, monkeypatch)
+
+
+@pytest.mark.usefixtures("supernodes")
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("dtype", [float, complex])
 def test_solutions_are_those_of_dense_solves(graph, dtype, transposed) -> None:
@@ -96,6 +113,7 @@ def test_solutions_are_those_of_dense_solves(graph, dtype, transposed) -> None:
     np.testing.assert_allclose(actual, expected, rtol=1e-11)
 
 
+@pytest.mark.usefixtures("supernodes")
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("dtype", [float, complex])
 def test_a_batch_holds_the_same_bits_as_its_rows_alone(graph, dtype, transposed) -> None:
@@ -105,6 +123,7 @@ def test_a_batch_holds_the_same_bits_as_its_rows_alone(graph, dtype, transposed)
     assert (batch == alone).all()
 
 
+@pytest.mark.usefixtures("supernodes")
 def test_a_row_without_a_solution_leaves_nothing_behind(graph) -> None:
     systems = Systems(graph[0], 9, float)
     batch = jax.vmap(lambda weight: systems.solve(weight, False))
@@ -116,3 +135,36 @@ def test_a_row_without_a_solution_leaves_nothing_behind(graph) -> None:
     assert (spoiled[kept] == expected[kept]).all()
     assert (batch(systems.weight) == expected).all()
     assert (systems.solve(systems.weight[0], False) == expected[0]).all()
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_supernodes_on_several_threads_leave_no_bit_different(monkeypatch, transposed) -> None:
+    trace = record_alone(build_model("tandem-queue", capacity=141))
+    answers = []
+    for supernodes in (False, True):
+        choose(supernodes, monkeypatch)
+        program = replay.load_program(trace)
+        weight = edge_weights(program, jnp.array([0.9, 1.0, 1.1]))
+        n = program.n_transient
+        rhs = jnp.array(np.random.default_rng(6).uniform(0.5, 1.5, (2, n)))
+        shift, multiplier = jnp.full(n, 0.01), jnp.ones((1, n))
+        solve = partial(ffi.solve, program.plan, transposed=transposed)
+        answers += [solve(weight, shift, multiplier, rhs) for _ in range(4)]
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer, answers[0])
+
+
+def test_supernodes_keep_all_digits_where_rates_span_twelve_orders(monkeypatch) -> None:
+    choose(True, monkeypatch)
+    graph = chain_of_sccs(2, 60, 3, rates=(-6, 6))
+    program = replay.load_program(record_alone(graph))
+    n = program.n_transient
+    weight = edge_weights(program, jnp.zeros(0))
+    right, none = jnp.ones((1, n)), jnp.zeros((0, n))
+    times = ffi.solve(program.plan, weight, jnp.zeros(n), none, right, transposed=False)[0]
+    exact = reference.expected_times(graph, [])[0]
+    errors = [
+        abs(float(time / exact[vertex] - 1))
+        for vertex, time in zip(program.vertex.tolist(), times.tolist(), strict=True)
+    ]
+    assert max(errors) < 1e-14

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,6 +150,36 @@ def condense(graph: PhaseTypeGraph) -> Condensation:
         edge_place=parts["edge_place"],
         n_self_loops=n_self_loops,
         n_zero_edges=n_zero_edges,
+    )
+
+
+class LiveEdges(NamedTuple):
+    """Live edges of a graph in the order of ``Condensation.edge_index``, constant ones first.
+
+    Attributes:
+        source: ``int32[n_live]``, graph vertex each edge leaves.
+        target: ``int32[n_live]``, graph vertex each edge leads to.
+        constant: ``float64[n_constant]``, weights of the constant edges.
+        coefficient: ``float64[n_live - n_constant, n_parameters]``, of the other edges.
+    """
+
+    source: NDArray[np.int32]
+    target: NDArray[np.int32]
+    constant: NDArray[np.float64]
+    coefficient: NDArray[np.float64]
+
+
+def live_edges(graph: PhaseTypeGraph, condensation: Condensation) -> LiveEdges:
+    """The edges of a graph that count, as its condensation lists them."""
+    n_constant_edges = graph.edge_weight.size
+    n_constant = int(np.searchsorted(condensation.edge_index, n_constant_edges))
+    constant, linear = np.split(condensation.edge_index, [n_constant])
+    linear = linear - n_constant_edges
+    return LiveEdges(
+        source=np.concatenate([graph.edge_source[constant], graph.param_source[linear]]),
+        target=np.concatenate([graph.edge_target[constant], graph.param_target[linear]]),
+        constant=graph.edge_weight[constant],
+        coefficient=graph.param_coefficient[linear],
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from phasic_mpi.errors import PayloadError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.patterns import JoinedPatterns, join_patterns
-from phasic_mpi.scc import Condensation, SccBlock
+from phasic_mpi.scc import Condensation, SccBlock, live_edges
 from phasic_mpi.trace import BlockTrace, EliminationTrace, pointers
 
 _NAMED_BLOCKS = 5
@@ -42,10 +42,7 @@ def stitch(
     patterns = join_patterns([_fitting(block, traces[block.key]) for block in distinct])
     col = _columns(distinct, traces, patterns.entry_ptr, consume=consume)
     slot_of_place = _slots(condensation, patterns)
-    n_constant_edges = graph.edge_weight.size
-    n_constant = int(np.searchsorted(condensation.edge_index, n_constant_edges))
-    constant, linear = np.split(condensation.edge_index, [n_constant])
-    linear = linear - n_constant_edges
+    edges = live_edges(graph, condensation)
     return EliminationTrace(
         n_vertices=graph.n_vertices,
         n_parameters=graph.n_parameters,
@@ -61,11 +58,11 @@ def stitch(
         col=col,
         off_ptr=condensation.off_ptr,
         off_col=condensation.off_col,
-        edge_source=np.concatenate([graph.edge_source[constant], graph.param_source[linear]]),
-        edge_target=np.concatenate([graph.edge_target[constant], graph.param_target[linear]]),
+        edge_source=edges.source,
+        edge_target=edges.target,
         edge_slot=slot_of_place[condensation.edge_place],
-        constant=graph.edge_weight[constant],
-        coefficient=graph.param_coefficient[linear],
+        constant=edges.constant,
+        coefficient=edges.coefficient,
         start_vertex=np.concatenate([graph.start_target, graph.start_param_target]),
         start_constant=graph.start_weight,
         start_coefficient=graph.start_param_coefficient,

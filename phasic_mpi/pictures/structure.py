@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi.graph import PhaseTypeGraph
-from phasic_mpi.scc import Condensation
+from phasic_mpi.scc import Condensation, live_edges
 from phasic_mpi.trace import EliminationTrace
 
 
@@ -52,16 +52,13 @@ class Structure:
     @classmethod
     def of_graph(cls, graph: PhaseTypeGraph, condensation: Condensation) -> Structure:
         """The live edges of a graph and its components."""
-        n_constant_edges = graph.edge_weight.size
-        n_constant = int(np.searchsorted(condensation.edge_index, n_constant_edges))
-        constant, linear = np.split(condensation.edge_index, [n_constant])
-        linear = linear - n_constant_edges
+        edges = live_edges(graph, condensation)
         return cls(
             states=graph.states,
-            edge_source=np.concatenate([graph.edge_source[constant], graph.param_source[linear]]),
-            edge_target=np.concatenate([graph.edge_target[constant], graph.param_target[linear]]),
-            constant=graph.edge_weight[constant],
-            coefficient=graph.param_coefficient[linear],
+            edge_source=edges.source,
+            edge_target=edges.target,
+            constant=edges.constant,
+            coefficient=edges.coefficient,
             start_vertex=np.concatenate([graph.start_target, graph.start_param_target]),
             start_constant=graph.start_weight,
             start_coefficient=graph.start_param_coefficient,

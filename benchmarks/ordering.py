@@ -149,7 +149,6 @@ def load_methods() -> dict[str, Callable[[SccBlock], Job]]:
     return {
         "chosen": core_job(_core.elimination_order),
         "minimum degree": core_job(_core.minimum_degree_order),
-        "dissection": core_job(_core.dissection_order),
         "METIS": load_metis(),
         "AMD": load_amd(),
     }

@@ -40,10 +40,7 @@ def elimination_order(row_ptr: _Int64Array, col: _Int32Array) -> _Int32Array:
     """Vertex eliminated at each step; ``RuntimeError`` for a malformed pattern."""
 
 def minimum_degree_order(row_ptr: _Int64Array, col: _Int32Array) -> _Int32Array:
-    """One of the orders that :func:`elimination_order` chooses from."""
-
-def dissection_order(row_ptr: _Int64Array, col: _Int32Array) -> _Int32Array:
-    """The other one: minimum degree with the separators of nested dissection last."""
+    """The order of a block that is not cut, unless it is very small."""
 
 def dissect(
     row_ptr: _Int64Array, col: _Int32Array, leaf_vertices: int
@@ -52,6 +49,29 @@ def dissect(
 
     Returns the parent of each part (-1 for the first) and the part of each vertex (-1 for dense
     ones): an edge leads to the same part, one above it or one below it.
+    """
+
+# Blocks of fewer vertices are not cut.
+CUT_VERTICES: int
+
+def cut(
+    row_ptr: _Int64Array, col: _Int32Array, leaf_vertices: int | None = None
+) -> list[tuple[_Int64Array, _Int32Array, int, int, _Int32Array]]:
+    """Parts of a block: ``row_ptr, col, n_below, n_boundary, vertex``, in order of elimination.
+
+    ``vertex``: of the block, for own vertices and then for the boundary. An empty list if the block
+    is better recorded whole; with ``leaf_vertices`` it is cut in any case.
+    """
+
+def join(
+    row_ptr: _Int64Array,
+    col: _Int32Array,
+    parts: list[tuple[_Int32Array, int, _Int32Array, _Int64Array, _Int64Array, _Int32Array]],
+) -> tuple[_Int32Array, _Int64Array, _Int64Array, _Int32Array, _Int64Array]:
+    """``order, row_ptr, upper_ptr, col, edge_slot`` of a block from those of its parts.
+
+    Each part is ``vertex``, its number of own vertices, and what was recorded but for the slots;
+    ``RuntimeError`` if that does not fit the block.
     """
 
 def predict_cost(row_ptr: _Int64Array, col: _Int32Array, order: _Int32Array) -> tuple[int, int]:
@@ -123,8 +143,10 @@ class BlockStore:
     def max_concurrency(self) -> int: ...
     @property
     def cancelled(self) -> bool: ...
-    def put(self, row_ptr: _Int64Array, col: _Int32Array) -> int:
-        """Copies a block in and returns its handle."""
+    def put(
+        self, row_ptr: _Int64Array, col: _Int32Array, n_below: int = 0, n_boundary: int = 0
+    ) -> int:
+        """Copies a block, or a part of one, in and returns its handle."""
 
     def record(self, handle: int) -> int:
         """Records the block on this thread and returns its status."""
@@ -132,7 +154,10 @@ class BlockStore:
     def take(
         self, handle: int
     ) -> tuple[_Int32Array, _Int64Array, _Int64Array, _Int32Array, _Int64Array]:
-        """Moves ``order, row_ptr, upper_ptr, col, edge_slot`` of a recorded block out."""
+        """Moves ``order, row_ptr, upper_ptr, col, edge_slot`` of a recorded block out.
+
+        A part has rows for its own vertices and for its boundary, and no slots.
+        """
 
     def drop(self, handle: int) -> None:
         """Forgets the block; a handle that is not held is no error."""

@@ -140,11 +140,10 @@ def _run_tables(result: RunResult, output: Path | None) -> list[Table]:
     graph.add(
         "components (SCCs)", f"{report.n_blocks:,}, largest {report.largest_block:,} vertices"
     )
-    graph.add(
-        "distinct blocks",
-        f"{report.n_distinct:,}: {report.n_cache_hits:,} from caches, "
-        f"{report.n_recorded:,} recorded",
-    )
+    graph.add("distinct blocks", f"{report.n_distinct:,}")
+    if report.n_cut:
+        graph.add("cut into parts", f"{report.n_cut:,} of these, into {report.n_parts:,}")
+    graph.add("from caches, recorded", f"{report.n_cache_hits:,}, {report.n_recorded:,}")
     graph.add("planned balance", f"{report.balance:.3f} (largest by mean load of a rank)")
     graph.add("nnz(L+U)", f"{report.n_entries:,}")
     graph.add("operations per mean", f"{report.n_operations:,}")

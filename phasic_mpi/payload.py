@@ -2,7 +2,8 @@
 
 A block's payload is a whole phase-type graph in the JSON schema of graph files, so anything that
 reads such graphs reads it: vertex 0 starts, vertices 1 to n are the block, vertex n + 1 absorbs.
-Weights are all 1: only the pattern of the edges means something.
+Weights are all 1: only the pattern of the edges means something. The states of a part of a block
+say what its vertices are: 1 below it, 2 its own, 3 on its boundary; 0 for the other two.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class _Payload(msgspec.Struct, forbid_unknown_fields=True):
     n_vertices: int
     state_length: int
     param_length: int
-    states: list[tuple[()]]
+    states: list[tuple[int]]
     edges: list[tuple[int, int, int]]
     param_edges: list[tuple[()]]
     start_edges: list[tuple[int, int]]
@@ -44,6 +45,9 @@ class _Payload(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _DECODER = msgspec.json.Decoder(_Payload)
+
+# States of the vertices below a part, of its own, and of its boundary.
+_ROLES = (1, 2, 3)
 
 
 def encode_block(block: SccBlock) -> bytes:
@@ -54,11 +58,16 @@ def encode_block(block: SccBlock) -> bytes:
     edges[:-1, 1] = block.col
     edges[:-1, 1] += 1
     edges[-1, :2] = 1, n + 1
+    states = np.empty((0, 0), dtype=np.int64)
+    if block.is_part:
+        n_own = n - block.n_below - block.n_boundary
+        roles = np.repeat([0, *_ROLES, 0], [1, block.n_below, n_own, block.n_boundary, 1])
+        states = roles[:, np.newaxis]
     fields = {
         "n_vertices": n + 2,
-        "state_length": 0,
+        "state_length": int(block.is_part),
         "param_length": 0,
-        "states": [],
+        "states": states,
         "edges": edges,
         "param_edges": [],
         "start_edges": [[1, 1]],
@@ -80,12 +89,13 @@ def decode_block(text: bytes | memoryview, expected_key: str) -> SccBlock:
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as exc:
         _refuse(f"not a block in JSON: {exc}", expected_key, len(text))
     n = fields.n_vertices - 2
-    frame = (fields.state_length, fields.param_length, fields.states, fields.start_edges)
+    n_below, n_boundary = _roles(fields, expected_key, len(text))
+    frame = (fields.param_length, fields.start_edges)
     if (
-        frame != (0, 0, [], [(1, 1)])
+        frame != (0, [(1, 1)])
         or fields.param_edges
         or fields.start_param_edges
-        or not 2 <= n <= len(edges)
+        or not 2 <= n <= max(len(edges), len(fields.states))
         or (edges[:, 2] != 1).any()
         or edges[-1].tolist() != [1, n + 1, 1]
     ):
@@ -96,15 +106,38 @@ def decode_block(text: bytes | memoryview, expected_key: str) -> SccBlock:
             expected_key,
             len(text),
         )
-    block = _build(n, edges[:-1, 0] - 1, edges[:-1, 1] - 1, expected_key, len(text))
+    row_ptr, col = _rows(n, edges[:-1, 0] - 1, edges[:-1, 1] - 1, expected_key, len(text))
+    try:
+        block = SccBlock.build(row_ptr, col, n_below, n_boundary)
+    except GraphError as exc:
+        _refuse(exc.problem, expected_key, len(text))
     if block.key != expected_key:
         _refuse(f"its content has the key {block.key}", expected_key, len(text))
     return block
 
 
-def _build(
+def _roles(fields: _Payload, key: str, n_bytes: int) -> tuple[int, int]:
+    """Vertices below a part and on its boundary; none of either if the block is whole."""
+    if fields.state_length == 0 and not fields.states:
+        return 0, 0
+    states = np.array(fields.states, dtype=np.int64).ravel()
+    inner = states[1:-1]
+    expected = (1, fields.n_vertices, [0, 0])
+    actual = (fields.state_length, states.size, states[[0, -1]].tolist() if states.size else [])
+    if expected != actual or not set(inner.tolist()) <= set(_ROLES) or (np.diff(inner) < 0).any():
+        _refuse(
+            f"expected the state of each of {fields.n_vertices} vertices to be 0 outside of a part "
+            f"and to ascend from {_ROLES[0]} to {_ROLES[-1]} within, got {states.size} states",
+            key,
+            n_bytes,
+        )
+    return int((inner == _ROLES[0]).sum()), int((inner == _ROLES[-1]).sum())
+
+
+def _rows(
     n: int, source: NDArray[np.int64], target: NDArray[np.int64], key: str, n_bytes: int
-) -> SccBlock:
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """CSR of the edges."""
     good = (source >= 0) & (source < n) & (target >= 0) & (target < n)
     good[1:] &= source[1:] >= source[:-1]
     if not good.all():
@@ -114,11 +147,7 @@ def _build(
             key,
             n_bytes,
         )
-    row_ptr = pointers(np.bincount(source, minlength=n))
-    try:
-        return SccBlock.build(row_ptr, target.astype(np.int32))
-    except GraphError as exc:
-        _refuse(exc.problem, key, n_bytes)
+    return pointers(np.bincount(source, minlength=n)), target.astype(np.int32)
 
 
 def _refuse(problem: str, key: str, n_bytes: int) -> NoReturn:

@@ -31,7 +31,8 @@ from phasic_mpi.errors import (
 )
 from phasic_mpi.evaluate import moments
 from phasic_mpi.graph import PhaseTypeGraph
-from phasic_mpi.record import SECONDS_PER_COST, Recorder
+from phasic_mpi.parts import Division, divide, join_all
+from phasic_mpi.record import Recorder
 from phasic_mpi.report import Report, RunReport, peak_rss_bytes
 from phasic_mpi.scc import Condensation, SccBlock, condense
 from phasic_mpi.stitch import stitch
@@ -290,15 +291,16 @@ def _record(
 ) -> EliminationTrace | None:
     """Collective. Split, plan, send, record, keep, gather and stitch; the trace on rank 0."""
     condensation = None
+    division = Division(units=(), cut=())
     with job.local("split"):
         if graph is not None:
             condensation = condense(graph)
-            _count_graph(job.report, graph, condensation)
-    blocks = () if condensation is None else condensation.distinct
+            division = divide(condensation.distinct, n_threads=recorder.n_threads)
+            _count_graph(job.report, graph, condensation, division)
     with job.timed("plan"):
-        plan = _plan(job, blocks, store)
+        plan = _plan(job, division.units, store)
     with job.timed("send"):
-        mine = _send(job, plan, blocks)
+        mine = _send(job, plan, division.units)
     with job.timed("record"):
         traces = _record_and_keep(job, mine, store, recorder)
     with job.local("fetch"):
@@ -308,6 +310,7 @@ def _record(
     trace = None
     with job.local("stitch"):
         if graph is not None and condensation is not None:
+            join_all(division, gathered)
             trace = stitch(graph, condensation, gathered, consume=True)
             _count_trace(job.report, trace)
     return trace
@@ -394,7 +397,7 @@ def _batches(blocks: Sequence[SccBlock]) -> Iterator[list[SccBlock]]:
     seconds = 0.0
     for block in blocks:
         batch.append(block)
-        seconds += SECONDS_PER_COST * assign.estimated_cost(block.n_vertices, block.n_edges)
+        seconds += assign.SECONDS_PER_COST * assign.estimated_cost(block)
         if seconds >= BATCH_SECONDS:
             yield batch
             batch, seconds = [], 0.0
@@ -460,7 +463,9 @@ def _require_memory(trace_bytes: int) -> None:
         )
 
 
-def _count_graph(report: RunReport, graph: PhaseTypeGraph, condensation: Condensation) -> None:
+def _count_graph(
+    report: RunReport, graph: PhaseTypeGraph, condensation: Condensation, division: Division
+) -> None:
     report.n_vertices = graph.n_vertices
     report.n_edges = graph.n_edges
     report.n_transient = condensation.vertex.size
@@ -468,6 +473,8 @@ def _count_graph(report: RunReport, graph: PhaseTypeGraph, condensation: Condens
     report.n_zero_edges = condensation.n_zero_edges
     report.n_blocks = condensation.n_blocks
     report.n_distinct = len(condensation.distinct)
+    report.n_cut = len(division.cut)
+    report.n_parts = len(division.units) - report.n_distinct + report.n_cut
     report.largest_block = int(np.diff(condensation.block_ptr).max())
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi import _core
-from phasic_mpi.assign import estimated_cost
+from phasic_mpi.assign import SECONDS_PER_COST, estimated_cost
 from phasic_mpi.errors import (
     ConfigError,
     EnvironmentMismatchError,
@@ -37,9 +37,6 @@ STRATEGIES = ("auto", "sequential", "vmap", "pmap")
 # Importing JAX, starting its CPU backend and compiling the batched call takes 0.4 s when its 1,400
 # files are in memory, and seconds when they come from a cold or shared file system.
 JAX_START_SECONDS = 1.0
-
-# One entry of L and U, which is the unit of estimated_cost, takes 20 to 30 ns to record.
-SECONDS_PER_COST = 25e-9
 
 _OK = "ok"
 _CANCELLED = "cancelled"
@@ -76,6 +73,11 @@ class Recorder:
         self._settled: str | None = None
         if strategy in ("vmap", "pmap"):
             self._start_jax(strategy)
+
+    @property
+    def n_threads(self) -> int:
+        """Threads to use at most."""
+        return self._n_threads
 
     @property
     def n_total(self) -> int:
@@ -126,7 +128,8 @@ class Recorder:
         handles: list[int] = []
         try:
             for block in blocks:
-                handles.append(self._store.put(block.row_ptr, block.col))
+                edges = (block.row_ptr, block.col)
+                handles.append(self._store.put(*edges, block.n_below, block.n_boundary))
             if strategy == "sequential":
                 status = np.array([self._store.record(handle) for handle in handles])
             else:
@@ -244,7 +247,7 @@ def _check_options(strategy: str, n_threads: int, n_devices: int | None) -> None
 
 
 def _costs(blocks: Sequence[SccBlock]) -> NDArray[np.float64]:
-    return np.array([estimated_cost(block.n_vertices, block.n_edges) for block in blocks])
+    return np.array([estimated_cost(block) for block in blocks])
 
 
 def _deal(cost: NDArray[np.float64], n_devices: int) -> list[list[int]]:

@@ -76,7 +76,8 @@ class RunReport(Report):
         n_blocks: Strongly connected components of transient vertices.
         n_distinct: Distinct blocks of more than one vertex: those that need a recording.
         largest_block: Vertices of the largest block.
-        n_cache_hits: Distinct blocks found in a cache; ``n_recorded``: those recorded.
+        n_cut: Distinct blocks cut into parts, ``n_parts``: distinct parts, each with a recording.
+        n_cache_hits: Distinct blocks and parts found in a cache; ``n_recorded``: those recorded.
         n_entries: Off-diagonal entries of L and U over all blocks.
         n_operations: Scalar operations of one replay of the mean.
         payload_bytes: Bytes scattered; ``gathered_bytes``: bytes of traces brought to rank 0.
@@ -98,6 +99,8 @@ class RunReport(Report):
     n_blocks: int = 0
     n_distinct: int = 0
     largest_block: int = 0
+    n_cut: int = 0
+    n_parts: int = 0
     n_cache_hits: int = 0
     n_recorded: int = 0
     n_entries: int = 0

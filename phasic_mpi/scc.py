@@ -17,42 +17,68 @@ from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.names import describe_vertex
 
 # Part of every content key: a change of what the recorder reads or writes makes new keys.
-BLOCK_SCHEMA = "phasic_mpi.block.2"
+BLOCK_SCHEMA = "phasic_mpi.block.3"
+PART_SCHEMA = "phasic_mpi.part.1"
 
 _NAMED_VERTICES = 5
 
 
 @dataclass(frozen=True, eq=False)
 class SccBlock:
-    """Internal edge pattern of one strongly connected component, numbered locally.
+    """What is recorded at once: the internal edges of a strongly connected component, or a part.
 
-    A block knows neither weights nor where it sits in the graph, so equal blocks have equal keys
-    and are recorded once. :class:`Condensation` remembers the places.
+    Vertices are numbered locally. A block knows neither weights nor where it sits in the graph, so
+    equal blocks have equal keys and are recorded once. :class:`Condensation` remembers the places.
+    The vertices of a part (:mod:`phasic_mpi.parts`) are those below it, its own and its boundary,
+    one after another; a whole block has neither of the first nor of the last.
 
     Attributes:
         key: SHA-256 of everything the recorder reads, and nothing else; 64 hexadecimal digits.
         check: BLAKE2b of the same, 32 hexadecimal digits: a second opinion on every cache hit.
         row_ptr: ``int64[n_vertices + 1]``, CSR row starts.
         col: ``int32[n_edges]``, ascending within a row, no diagonal.
+        n_below: Vertices that stand for what is eliminated before a part.
+        n_boundary: Vertices of a part that are eliminated after it.
     """
 
     key: str
     check: str
     row_ptr: NDArray[np.int64]
     col: NDArray[np.int32]
+    n_below: int = 0
+    n_boundary: int = 0
 
     @classmethod
-    def build(cls, row_ptr: NDArray[np.int64], col: NDArray[np.int32]) -> SccBlock:
-        """Returns the block with these edges; computes its fingerprints.
+    def build(
+        cls,
+        row_ptr: NDArray[np.int64],
+        col: NDArray[np.int32],
+        n_below: int = 0,
+        n_boundary: int = 0,
+    ) -> SccBlock:
+        """Returns the block or part with these edges; computes its fingerprints.
 
         Raises:
-            GraphError: The pointers do not ascend from 0 to the number of columns, or a row holds
-                columns that are out of range, repeated, out of order or on the diagonal.
+            GraphError: The pointers do not ascend from 0 to the number of columns, a row holds
+                columns that are out of range, repeated, out of order or on the diagonal, or a part
+                has edges between vertices of its boundary, or back between those below it.
         """
         row_ptr = np.ascontiguousarray(row_ptr, dtype=np.int64)
         col = np.ascontiguousarray(col, dtype=np.int32)
-        _check_pattern(row_ptr, col)
-        return cls(*_fingerprints(row_ptr, col), row_ptr, col)
+        _check_pattern(row_ptr, col, n_below, n_boundary)
+        return cls.from_core(row_ptr, col, n_below, n_boundary)
+
+    @classmethod
+    def from_core(
+        cls,
+        row_ptr: NDArray[np.int64],
+        col: NDArray[np.int32],
+        n_below: int = 0,
+        n_boundary: int = 0,
+    ) -> SccBlock:
+        """As :meth:`build`, of arrays that the compiled core has made: they are not checked."""
+        fingerprints = _fingerprints(row_ptr, col, n_below, n_boundary)
+        return cls(*fingerprints, row_ptr, col, n_below, n_boundary)
 
     @property
     def n_vertices(self) -> int:
@@ -63,6 +89,21 @@ class SccBlock:
     def n_edges(self) -> int:
         """Number of distinct internal edges."""
         return self.col.size
+
+    @property
+    def is_part(self) -> bool:
+        """Whether this is a part of a block."""
+        return self.n_below + self.n_boundary > 0
+
+    @property
+    def n_recorded(self) -> int:
+        """Number of vertices that have a row in the trace."""
+        return self.n_vertices - self.n_below
+
+    @property
+    def n_placed(self) -> int:
+        """Number of edges that have a slot in the trace: those of a part get theirs when joined."""
+        return 0 if self.is_part else self.n_edges
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +261,7 @@ def _cut(
     for block, (begin, end) in zip(blocks.tolist(), ends, strict=True):
         rows = inner_ptr[begin : end + 1]
         row_ptr, col = rows - rows[0], inner_col[rows[0] : rows[-1]]
-        key, check = _fingerprints(row_ptr, col)
+        key, check = _fingerprints(row_ptr, col, 0, 0)
         if key not in index_of:
             index_of[key] = len(distinct)
             distinct.append(SccBlock(key, check, row_ptr, col.copy()))
@@ -228,11 +269,16 @@ def _cut(
     return tuple(distinct), block_pattern
 
 
-def _fingerprints(row_ptr: NDArray[np.int64], col: NDArray[np.int32]) -> tuple[str, str]:
+def _fingerprints(
+    row_ptr: NDArray[np.int64], col: NDArray[np.int32], n_below: int, n_boundary: int
+) -> tuple[str, str]:
+    schema = BLOCK_SCHEMA.encode() + struct.pack("<qq", row_ptr.size - 1, col.size)
+    if n_below + n_boundary:
+        sizes = (row_ptr.size - 1, col.size, n_below, n_boundary)
+        schema = PART_SCHEMA.encode() + struct.pack("<qqqq", *sizes)
     content = b"".join(
         [
-            BLOCK_SCHEMA.encode(),
-            struct.pack("<qq", row_ptr.size - 1, col.size),
+            schema,
             row_ptr.astype("<i8", copy=False).tobytes(),
             col.astype("<i4", copy=False).tobytes(),
         ]
@@ -241,7 +287,9 @@ def _fingerprints(row_ptr: NDArray[np.int64], col: NDArray[np.int32]) -> tuple[s
     return hashlib.sha256(content).hexdigest(), check.hexdigest()
 
 
-def _check_pattern(row_ptr: NDArray[np.int64], col: NDArray[np.int32]) -> None:
+def _check_pattern(
+    row_ptr: NDArray[np.int64], col: NDArray[np.int32], n_below: int, n_boundary: int
+) -> None:
     def refuse(problem: str) -> None:
         raise GraphError(
             "Block pattern is malformed",
@@ -267,6 +315,13 @@ def _check_pattern(row_ptr: NDArray[np.int64], col: NDArray[np.int32]) -> None:
     if unordered.any():
         edge = int(np.argmax(unordered))
         refuse(f"row {row[edge]}: column {col[edge + 1]} does not ascend after {col[edge]}")
+    if min(n_below, n_boundary) < 0 or n_below + n_boundary >= max(n, 1):
+        refuse(f"expected own vertices among {n}, got {n_below} below and {n_boundary} of boundary")
+    own_end = n - n_boundary
+    misplaced = ((row >= own_end) & (col >= own_end)) | ((row < n_below) & (col < row))
+    if (n_below or n_boundary) and misplaced.any():
+        edge = int(np.argmax(misplaced))
+        refuse(f"edge {edge} from {row[edge]} to {col[edge]} is not one that a part can have")
 
 
 def _require_exits(

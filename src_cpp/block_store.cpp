@@ -25,10 +25,12 @@ std::shared_ptr<BlockStore> BlockStore::create() {
 
 BlockStore::~BlockStore() { Registry<BlockStore>::instance().remove(id_); }
 
-uint32_t BlockStore::put(std::span<const int64_t> row_ptr, std::span<const int32_t> col) {
+uint32_t BlockStore::put(const BlockView& block) {
   auto entry = std::make_shared<Entry>();
-  entry->row_ptr.assign(row_ptr.begin(), row_ptr.end());
-  entry->col.assign(col.begin(), col.end());
+  entry->row_ptr.assign(block.row_ptr.begin(), block.row_ptr.end());
+  entry->col.assign(block.col.begin(), block.col.end());
+  entry->n_below = block.n_below;
+  entry->n_boundary = block.n_boundary;
   const std::lock_guard lock(mutex_);
   const uint32_t handle = next_number(last_handle_, "blocks of one store");
   entries_.emplace(handle, std::move(entry));
@@ -55,8 +57,9 @@ Status BlockStore::record(uint32_t handle) {
   const std::vector<int64_t> row_ptr = std::move(entry->row_ptr);
   const std::vector<int32_t> col = std::move(entry->col);
   LuPattern pattern;
+  const BlockView block{row_ptr, col, entry->n_below, entry->n_boundary};
   const Status status =
-      cancelled() ? Status::cancelled : phasic_mpi::record({row_ptr, col}, cancelled_, pattern);
+      cancelled() ? Status::cancelled : phasic_mpi::record(block, cancelled_, pattern);
 
   n_running_.fetch_sub(1, std::memory_order_relaxed);
   n_done_.fetch_add(1, std::memory_order_relaxed);

@@ -5,12 +5,12 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <unordered_map>
 #include <vector>
 
 #include "record.hpp"
 #include "status.hpp"
+#include "views.hpp"
 
 namespace phasic_mpi {
 
@@ -27,8 +27,8 @@ class BlockStore {
 
   [[nodiscard]] uint32_t id() const { return id_; }
 
-  /// Copies a block in and returns its handle.
-  uint32_t put(std::span<const int64_t> row_ptr, std::span<const int32_t> col);
+  /// Copies a block or a part of one in and returns its handle.
+  uint32_t put(const BlockView& block);
 
   /// Records the block on this thread and frees its edges. A block is recorded once: throws
   /// std::invalid_argument for a handle that is unknown or was handed to `record` before.
@@ -60,6 +60,8 @@ class BlockStore {
   struct Entry {
     std::vector<int64_t> row_ptr;
     std::vector<int32_t> col;
+    int32_t n_below = 0;
+    int32_t n_boundary = 0;
     Stage stage = Stage::waiting;
     Status status = Status::ok;
     LuPattern pattern;

@@ -116,16 +116,6 @@ class Dissection {
 
 }  // namespace
 
-std::vector<int32_t> PartTree::heights() const {
-  std::vector<int32_t> height(parent.size(), 0);
-  for (size_t part = parent.size(); part-- > 0;) {
-    if (parent[part] == kNone) continue;
-    int32_t& above = height[at(parent[part])];
-    above = std::max(above, height[part] + 1);
-  }
-  return height;
-}
-
 Status dissect(const SymmetricPattern& pattern, int32_t leaf_vertices,
                const std::atomic<bool>& cancel, PartTree& tree) {
   return Dissection(pattern, leaf_vertices, tree).run(cancel);

@@ -16,7 +16,6 @@ struct PartTree {
   static constexpr int32_t kNone = -1;
   std::vector<int32_t> parent;   // parts come after their parents; kNone for roots
   std::vector<int32_t> part_of;  // n, of each vertex; kNone for the dense ones, which are not cut
-  [[nodiscard]] std::vector<int32_t> heights() const;
 };
 
 /// Cuts `pattern` (George 1973), with multilevel separators, until parts have at most

@@ -12,13 +12,16 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "block_store.hpp"
+#include "cut.hpp"
 #include "dissection.hpp"
 #include "elimination.hpp"
 #include "exploration.hpp"
 #include "ffi_handlers.hpp"
+#include "join.hpp"
 #include "order.hpp"
 #include "plan.hpp"
 #include "prediction.hpp"
@@ -130,6 +133,11 @@ void require_ok(Status status) {
   }
 }
 
+Status order_by_minimum_degree(const BlockView& block, const std::atomic<bool>& cancel,
+                               std::vector<int32_t>& order) {
+  return minimum_degree_order(block, symmetric_pattern(block), cancel, order);
+}
+
 using OrderFunction = Status (*)(const BlockView&, const std::atomic<bool>&, std::vector<int32_t>&);
 
 template <OrderFunction kFindOrder>
@@ -157,6 +165,55 @@ py::tuple dissect_block(const Array<int64_t>& row_ptr, const Array<int32_t>& col
     require_ok(dissect(symmetric_pattern(block), leaf_vertices, never, tree));
   }
   return py::make_tuple(to_numpy(std::move(tree.parent)), to_numpy(std::move(tree.part_of)));
+}
+
+/// Parts of a block as Python has them: row_ptr, col, n_below, n_boundary, vertex.
+py::list cut_block(const Array<int64_t>& row_ptr, const Array<int32_t>& col,
+                   std::optional<int32_t> leaf_vertices) {
+  const BlockView block{view(row_ptr), view(col)};
+  if (!is_valid(block)) require_ok(Status::bad_index);
+  if (leaf_vertices && *leaf_vertices < 1) {
+    throw std::invalid_argument("leaf_vertices is less than 1");
+  }
+  std::vector<Part> parts;
+  {
+    const py::gil_scoped_release release;
+    const std::atomic<bool> never{false};
+    std::vector<int32_t> order;
+    require_ok(leaf_vertices ? cut(block, *leaf_vertices, never, parts)
+                             : cut_or_order(block, never, parts, order));
+  }
+  py::list out;
+  for (Part& part : parts) {
+    out.append(py::make_tuple(to_numpy(std::move(part.row_ptr)), to_numpy(std::move(part.col)),
+                              part.n_below, part.n_boundary, to_numpy(std::move(part.vertex))));
+  }
+  return out;
+}
+
+py::tuple pattern_arrays(LuPattern&& pattern) {
+  return py::make_tuple(to_numpy(std::move(pattern.order)), to_numpy(std::move(pattern.row_ptr)),
+                        to_numpy(std::move(pattern.upper_ptr)), to_numpy(std::move(pattern.col)),
+                        to_numpy(std::move(pattern.edge_slot)));
+}
+
+using PartArrays = std::tuple<Array<int32_t>, int32_t, Array<int32_t>, Array<int64_t>,
+                              Array<int64_t>, Array<int32_t>>;
+
+py::tuple join_parts(const Array<int64_t>& row_ptr, const Array<int32_t>& col,
+                     const std::vector<PartArrays>& parts) {
+  const BlockView block{view(row_ptr), view(col)};
+  if (!is_valid(block)) require_ok(Status::bad_index);
+  std::vector<RecordedPart> recorded;
+  for (const auto& [vertex, n_own, order, rows, upper, columns] : parts) {
+    recorded.push_back({view(vertex), n_own, view(order), view(rows), view(upper), view(columns)});
+  }
+  LuPattern pattern;
+  {
+    const py::gil_scoped_release release;
+    require_ok(join(block, recorded, pattern));
+  }
+  return pattern_arrays(std::move(pattern));
 }
 
 void check_order(std::span<const int32_t> order, int32_t n_vertices) {
@@ -346,11 +403,11 @@ class PyFactor {
   int64_t failed_ = Factor::kDone;
 };
 
-uint32_t put_block(BlockStore& store, const Array<int64_t>& row_ptr, const Array<int32_t>& col) {
-  const auto rows = view(row_ptr);
-  const auto columns = view(col);
+uint32_t put_block(BlockStore& store, const Array<int64_t>& row_ptr, const Array<int32_t>& col,
+                   int32_t n_below, int32_t n_boundary) {
+  const BlockView block{view(row_ptr), view(col), n_below, n_boundary};
   const py::gil_scoped_release release;
-  return store.put(rows, columns);
+  return store.put(block);
 }
 
 int32_t record_block(BlockStore& store, uint32_t handle) {
@@ -364,9 +421,7 @@ py::tuple take_pattern(BlockStore& store, uint32_t handle) {
     const py::gil_scoped_release release;
     pattern = store.take(handle);
   }
-  return py::make_tuple(to_numpy(std::move(pattern.order)), to_numpy(std::move(pattern.row_ptr)),
-                        to_numpy(std::move(pattern.upper_ptr)), to_numpy(std::move(pattern.col)),
-                        to_numpy(std::move(pattern.edge_slot)));
+  return pattern_arrays(std::move(pattern));
 }
 
 Array<int32_t> insert_states(Exploration& exploration, const Array<int32_t>& states) {
@@ -440,12 +495,15 @@ PYBIND11_MODULE(_core, module) {
              py::arg("target").noconvert());
   module.def("elimination_order", &order_block<elimination_order>, py::arg("row_ptr").noconvert(),
              py::arg("col").noconvert());
-  module.def("minimum_degree_order", &order_block<minimum_degree_order>,
+  module.def("minimum_degree_order", &order_block<order_by_minimum_degree>,
              py::arg("row_ptr").noconvert(), py::arg("col").noconvert());
-  module.def("dissection_order", &order_block<dissection_order>, py::arg("row_ptr").noconvert(),
-             py::arg("col").noconvert());
   module.def("dissect", &dissect_block, py::arg("row_ptr").noconvert(), py::arg("col").noconvert(),
              py::arg("leaf_vertices"));
+  module.attr("CUT_VERTICES") = kCutVertices;
+  module.def("cut", &cut_block, py::arg("row_ptr").noconvert(), py::arg("col").noconvert(),
+             py::arg("leaf_vertices") = py::none());
+  module.def("join", &join_parts, py::arg("row_ptr").noconvert(), py::arg("col").noconvert(),
+             py::arg("parts"));
   module.def("predict_cost", &predict_order_cost, py::arg("row_ptr").noconvert(),
              py::arg("col").noconvert(), py::arg("order").noconvert());
   module.def("count_cost", &count_order_cost, py::arg("row_ptr").noconvert(),
@@ -458,7 +516,8 @@ PYBIND11_MODULE(_core, module) {
       .def_property_readonly("n_done", &BlockStore::n_done)
       .def_property_readonly("max_concurrency", &BlockStore::max_concurrency)
       .def_property_readonly("cancelled", &BlockStore::cancelled)
-      .def("put", &put_block, py::arg("row_ptr").noconvert(), py::arg("col").noconvert())
+      .def("put", &put_block, py::arg("row_ptr").noconvert(), py::arg("col").noconvert(),
+           py::arg("n_below") = 0, py::arg("n_boundary") = 0)
       .def("record", &record_block, py::arg("handle"))
       .def("take", &take_pattern, py::arg("handle"))
       .def("drop", &BlockStore::drop, py::arg("handle"), py::call_guard<py::gil_scoped_release>())

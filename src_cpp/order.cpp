@@ -3,22 +3,13 @@
 #include <algorithm>
 #include <utility>
 
-#include "dissection.hpp"
 #include "markowitz.hpp"
-#include "prediction.hpp"
 #include "quotient_graph.hpp"
-#include "symmetric_pattern.hpp"
 
 namespace phasic_mpi {
 namespace {
 
 constexpr int32_t kNone = AssemblyTree::kNone;
-
-// Nested dissection is tried from so many vertices on, and so many multiplications per edge.
-constexpr int32_t kDissectedVertices = 1200;
-constexpr int64_t kDissectedProducts = 1000;
-constexpr int32_t kLeafVertices = 400;
-constexpr int32_t kLowSeparators = 5;  // levels of separators above the leaves
 
 /// First place of each element in a postorder; dense vertices come after all elements.
 std::vector<int32_t> first_places(const AssemblyTree& tree) {
@@ -79,63 +70,42 @@ std::vector<int32_t> postorder(const AssemblyTree& tree, const BlockView& block)
   return order;
 }
 
-/// When a vertex may be eliminated: vertices of leaves, of low separators, of higher ones level by
-/// level.
-std::vector<int32_t> stages(const PartTree& tree) {
-  const std::vector<int32_t> height = tree.heights();
-  std::vector<int32_t> stage(tree.part_of.size(), 0);
-  for (size_t vertex = 0; vertex < stage.size(); ++vertex) {
-    if (tree.part_of[vertex] == PartTree::kNone) continue;
-    const int32_t own = height[tree.part_of[vertex]];
-    stage[vertex] = std::max(std::min(own, 1), own - kLowSeparators + 1);
-  }
-  return stage;
-}
-
-Status order_in_stages(const BlockView& block, SymmetricPattern pattern, std::vector<int32_t> stage,
-                       const std::atomic<bool>& cancel, std::vector<int32_t>& order) {
-  QuotientGraph graph(std::move(pattern), std::move(stage));
+Status eliminate(const BlockView& block, QuotientGraph graph, const std::atomic<bool>& cancel,
+                 std::vector<int32_t>& order) {
   const Status status = graph.eliminate_all(cancel);
   if (status == Status::ok) order = postorder(std::move(graph).assembly_tree(), block);
   return status;
 }
 
-Status dissect_and_order(const BlockView& block, SymmetricPattern pattern,
-                         const std::atomic<bool>& cancel, std::vector<int32_t>& order) {
-  PartTree tree;
-  const Status status = dissect(pattern, kLeafVertices, cancel, tree);
-  if (status != Status::ok) return status;
-  return order_in_stages(block, std::move(pattern), stages(tree), cancel, order);
-}
-
 }  // namespace
 
-Status minimum_degree_order(const BlockView& block, const std::atomic<bool>& cancel,
-                            std::vector<int32_t>& order) {
-  return order_in_stages(block, symmetric_pattern(block), {}, cancel, order);
+Status minimum_degree_order(const BlockView& block, SymmetricPattern pattern,
+                            const std::atomic<bool>& cancel, std::vector<int32_t>& order) {
+  return eliminate(block, QuotientGraph(std::move(pattern)), cancel, order);
 }
 
-Status dissection_order(const BlockView& block, const std::atomic<bool>& cancel,
-                        std::vector<int32_t>& order) {
-  return dissect_and_order(block, symmetric_pattern(block), cancel, order);
-}
-
-Status elimination_order(const BlockView& block, const std::atomic<bool>& cancel,
-                         std::vector<int32_t>& order) {
-  if (block.n() <= kMarkowitzVertices) {
-    order = markowitz_order(block);
-    return Status::ok;
+Status whole_order(const BlockView& block, const std::atomic<bool>& cancel,
+                   std::vector<int32_t>& order) {
+  if (block.n() > kMarkowitzVertices) {
+    return minimum_degree_order(block, symmetric_pattern(block), cancel, order);
   }
-  if (block.n() < kDissectedVertices) return minimum_degree_order(block, cancel, order);
-  SymmetricPattern pattern = symmetric_pattern(block);
-  Status status = order_in_stages(block, pattern.clone(), {}, cancel, order);
+  order = markowitz_order(block);
+  return Status::ok;
+}
+
+Status part_order(const BlockView& part, const std::atomic<bool>& cancel,
+                  std::vector<int32_t>& order) {
+  const int32_t own_end = part.n() - part.n_boundary;
+  std::vector<QuotientGraph::Role> role(static_cast<size_t>(part.n()), QuotientGraph::Role::plain);
+  std::fill_n(role.begin(), part.n_below, QuotientGraph::Role::first);
+  std::fill(role.begin() + own_end, role.end(), QuotientGraph::Role::kept);
+  const Status status =
+      eliminate(part, QuotientGraph(symmetric_pattern(part), std::move(role)), cancel, order);
   if (status != Status::ok) return status;
-  const int64_t n_products = predict_cost(pattern, order).n_products;
-  if (n_products < kDissectedProducts * pattern.ptr.back()) return Status::ok;
-  std::vector<int32_t> dissected;
-  status = dissect_and_order(block, pattern.clone(), cancel, dissected);
-  if (status != Status::ok) return status;
-  if (predict_cost(pattern, dissected).n_products < n_products) order = std::move(dissected);
+  std::erase_if(order, [&](int32_t vertex) { return vertex < part.n_below || vertex >= own_end; });
+  for (int32_t& vertex : order) vertex -= part.n_below;
+  for (int32_t vertex = own_end; vertex < part.n(); ++vertex)
+    order.push_back(vertex - part.n_below);
   return Status::ok;
 }
 

@@ -25,9 +25,8 @@ int32_t rank_of(uint64_t fill) {
 
 int32_t n_ranks(int32_t n) { return rank_of(pairs(n)) + 1; }
 
-int32_t n_stages(const std::vector<int32_t>& stage) {
-  return stage.empty() ? 1 : std::ranges::max(stage) + 1;
-}
+/// Ranks of vertices that are not first come after those of the ones that are.
+constexpr int32_t kQueues = 2;
 
 }  // namespace
 
@@ -53,22 +52,35 @@ int32_t PivotQueue::take_least() {
   return variable;
 }
 
-QuotientGraph::QuotientGraph(SymmetricPattern pattern, std::vector<int32_t> stage)
+QuotientGraph::QuotientGraph(SymmetricPattern pattern) : QuotientGraph(std::move(pattern), {}, 1) {
+  set_dense_aside();
+  enqueue_all();
+}
+
+QuotientGraph::QuotientGraph(SymmetricPattern pattern, std::vector<Role> role)
+    : QuotientGraph(std::move(pattern), std::move(role), kQueues) {
+  enqueue_all();
+}
+
+QuotientGraph::QuotientGraph(SymmetricPattern pattern, std::vector<Role> role, int32_t n_queues)
     : n_(pattern.n()),
       n_left_(n_),
+      n_pending_(n_ - static_cast<int32_t>(std::ranges::count(role, Role::kept))),
       pool_(std::move(pattern.col)),
       pool_end_(pattern.ptr.back()),
       capacity_(pattern.capacity),
       node_(n_),
-      stage_(std::move(stage)),
-      queue_(n_, n_ranks(n_) * n_stages(stage_)),
+      role_(std::move(role)),
+      queue_(n_, n_ranks(n_) * n_queues),
       chain_head_(std::min(kMostChains, std::bit_ceil(static_cast<uint32_t>(n_))), kNone) {
   for (int32_t index = 0; index < n_; ++index) {
     Node& node = node_[index];
     node.start = pattern.ptr[index];
     node.length = node.degree = static_cast<int32_t>(pattern.ptr[index + 1] - node.start);
   }
-  set_dense_aside();
+}
+
+void QuotientGraph::enqueue_all() {
   for (int32_t index = n_ - 1; index >= 0; --index) {
     if (node_[index].weight != 0) enqueue(index, pairs(node_[index].degree));
   }
@@ -81,6 +93,7 @@ void QuotientGraph::set_dense_aside() {
     for (int64_t at = node.start; at < node.start + node.length; ++at) --node_[pool_[at]].degree;
     node.weight = 0;
     --n_left_;
+    --n_pending_;
   }
   for (Node& node : node_) {
     if (node.weight == 0) node.length = 0;
@@ -88,7 +101,7 @@ void QuotientGraph::set_dense_aside() {
 }
 
 Status QuotientGraph::eliminate_all(const std::atomic<bool>& cancel) {
-  while (n_left_ > 0) {
+  while (n_pending_ > 0) {
     if (cancel.load(std::memory_order_relaxed)) return Status::cancelled;
     open_element(queue_.take_least());
     measure_overlaps();
@@ -131,7 +144,7 @@ void QuotientGraph::gather(int32_t variable) {
   pivot_degree_ += node.weight;
   node.weight = -node.weight;
   pool_[last_++] = variable;
-  queue_.remove(variable);
+  if (!is_kept(variable)) queue_.remove(variable);
 }
 
 /// Marks each element that shares variables with the open one with stamp_ + the vertices it has
@@ -160,7 +173,7 @@ void QuotientGraph::update(int32_t variable) {
   int64_t outside = update_elements(node, out, hash);
   const int64_t elements_end = out;
   outside += update_neighbours(node, out, hash);
-  if (outside == 0) {
+  if (outside == 0 && !is_kept(variable)) {
     // All its neighbours are in the open element: it is eliminated with the pivot, without fill.
     node_[pivot_].weight += node.weight;
     pivot_degree_ += node.weight;
@@ -214,37 +227,46 @@ int64_t QuotientGraph::update_neighbours(const Node& node, int64_t& out, uint32_
 
 /// Variables of the open element with equal lists stay equal: from here on they are one variable.
 void QuotientGraph::merge_indistinguishable() {
-  for (const Candidate& candidate : candidates_) {
+  for (Candidate& candidate : candidates_) {
     chain_head_[candidate.hash & (chain_head_.size() - 1)] = kNone;
     if (node_[candidate.variable].weight != 0) merge_into(candidate);
   }
   candidates_.clear();
 }
 
-/// Merges into a candidate those further down its chain that have the same list.
-void QuotientGraph::merge_into(const Candidate& candidate) {
+/// Merges into a candidate those further down its chain that have the same list, and takes them out
+/// of the chain: it would grow long where many are equal.
+void QuotientGraph::merge_into(Candidate& candidate) {
   Node& node = node_[candidate.variable];
   bool marked = false;
-  for (int32_t next = candidate.next; next != kNone; next = candidates_[next].next) {
-    const Candidate& other = candidates_[next];
-    const Node& twin = node_[other.variable];
-    const bool same_shape = other.hash == candidate.hash && twin.length == node.length &&
-                            twin.n_elements == node.n_elements;
-    if (!same_shape) continue;
-    if (!marked) {
+  for (int32_t* link = &candidate.next; *link != kNone;) {
+    Candidate& other = candidates_[*link];
+    const bool comparable = are_comparable(candidate, other);
+    if (comparable && !marked) {
       const auto list = pool_.get() + node.start;
       std::for_each(list, list + node.length, [this](int32_t it) { node_[it].mark = stamp_; });
       marked = true;
     }
-    if (!has_marked_list(twin)) continue;
-    node.weight += twin.weight;
-    if (!stage_.empty()) {
-      int32_t& stage = stage_[candidate.variable];
-      stage = std::min(stage, stage_[other.variable]);
+    if (!comparable || !has_marked_list(node_[other.variable])) {
+      link = &other.next;
+      continue;
+    }
+    node.weight += node_[other.variable].weight;
+    if (!role_.empty()) {
+      role_[candidate.variable] = std::min(role_[candidate.variable], role_[other.variable]);
     }
     absorb(other.variable, candidate.variable);
+    *link = other.next;
   }
   if (marked) advance_stamp(0);
+}
+
+/// Whether two candidates may have the same list, and may be one if they do.
+bool QuotientGraph::are_comparable(const Candidate& a, const Candidate& b) const {
+  const Node& node = node_[a.variable];
+  const Node& twin = node_[b.variable];
+  return a.hash == b.hash && node.length == twin.length && node.n_elements == twin.n_elements &&
+         is_kept(a.variable) == is_kept(b.variable);
 }
 
 bool QuotientGraph::has_marked_list(const Node& node) const {
@@ -258,6 +280,7 @@ void QuotientGraph::close_element() {
   Node& pivot = node_[pivot_];
   pivot.weight = -pivot.weight;
   n_left_ -= pivot.weight;
+  n_pending_ -= pivot.weight;
   int64_t out = first_;
   for (int64_t at = first_; at < last_; ++at) {
     const int32_t variable = pool_[at];
@@ -288,8 +311,9 @@ void QuotientGraph::requeue(int32_t variable) {
 }
 
 void QuotientGraph::enqueue(int32_t variable, uint64_t fill) {
-  const int32_t stage = stage_.empty() ? 0 : stage_[variable];
-  queue_.insert(variable, stage * n_ranks(n_) + rank_of(fill));
+  if (is_kept(variable)) return;
+  const bool waits = !role_.empty() && role_[variable] == Role::plain;
+  queue_.insert(variable, (waits ? n_ranks(n_) : 0) + rank_of(fill));
 }
 
 void QuotientGraph::absorb(int32_t index, int32_t parent) {
@@ -349,8 +373,10 @@ AssemblyTree QuotientGraph::assembly_tree() && {
   // keeps the sum of all walks nearly linear.
   for (int32_t vertex = 0; vertex < n_; ++vertex) {
     int32_t node = vertex;
-    while (up[node] != kNone && up[up[node]] != up[node]) node = up[node] = up[up[node]];
-    up[vertex] = up[node];
+    while (node != kNone && up[node] != kNone && up[up[node]] != up[node]) {
+      node = up[node] = up[up[node]];
+    }
+    up[vertex] = node == kNone ? kNone : up[node];
   }
   return tree;
 }

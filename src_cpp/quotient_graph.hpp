@@ -17,7 +17,7 @@ struct AssemblyTree {
   static constexpr int32_t kNone = -1;
   std::vector<int32_t> elements;    // in order of elimination: children before their parents
   std::vector<int32_t> parent;      // n, of each element; kNone for roots
-  std::vector<int32_t> element_of;  // n, of each vertex; kNone for the dense ones, to come last
+  std::vector<int32_t> element_of;  // n, of each vertex; kNone for those that are left
 };
 
 /// Variables filed by rank; of those with the least rank the first one filed comes out first.
@@ -54,14 +54,22 @@ class PivotQueue {
 /// Lists as a whole never grow: a new element replaces at least as many entries.
 class QuotientGraph {
  public:
-  /// Vertices of a lower stage come before those of a higher one, unless it costs no fill that they
-  /// do not. `stage` has n entries >= 0, or none.
-  explicit QuotientGraph(SymmetricPattern pattern, std::vector<int32_t> stage = {});
+  /// Vertices that are `first` come before others, unless it costs no fill that they do not; those
+  /// that are `kept` are not eliminated.
+  enum class Role : uint8_t { first, plain, kept };
+
+  /// Sets dense vertices aside.
+  explicit QuotientGraph(SymmetricPattern pattern);
+
+  /// Sets none aside; `role` has an entry for each vertex.
+  QuotientGraph(SymmetricPattern pattern, std::vector<Role> role);
 
   Status eliminate_all(const std::atomic<bool>& cancel);
   [[nodiscard]] AssemblyTree assembly_tree() &&;
 
  private:
+  QuotientGraph(SymmetricPattern pattern, std::vector<Role> role, int32_t n_queues);
+
   /// An element or a variable; 32 bytes, so that none straddles two cache lines.
   struct alignas(32) Node {
     int64_t start = 0;       // where its list starts in the pool
@@ -80,6 +88,10 @@ class QuotientGraph {
   };
 
   void set_dense_aside();
+  void enqueue_all();
+  [[nodiscard]] bool is_kept(int32_t variable) const {
+    return !role_.empty() && role_[variable] == Role::kept;
+  }
   void open_element(int32_t pivot);
   void gather(int32_t variable);
   void measure_overlaps();
@@ -87,7 +99,8 @@ class QuotientGraph {
   int64_t update_elements(const Node& node, int64_t& out, uint32_t& hash);
   int64_t update_neighbours(const Node& node, int64_t& out, uint32_t& hash);
   void merge_indistinguishable();
-  void merge_into(const Candidate& candidate);
+  void merge_into(Candidate& candidate);
+  [[nodiscard]] bool are_comparable(const Candidate& a, const Candidate& b) const;
   [[nodiscard]] bool has_marked_list(const Node& node) const;
   void close_element();
   void requeue(int32_t variable);
@@ -99,11 +112,12 @@ class QuotientGraph {
 
   int32_t n_;
   int32_t n_left_;                   // vertices neither eliminated nor set aside
+  int32_t n_pending_;                // of these, those to be eliminated
   std::unique_ptr<int32_t[]> pool_;  // all lists; free from pool_end_ to capacity_
   int64_t pool_end_;
   int64_t capacity_;
   std::vector<Node> node_;
-  std::vector<int32_t> stage_;  // per variable, or empty
+  std::vector<Role> role_;  // per variable, or empty
   PivotQueue queue_;
   std::vector<int32_t> elements_;  // in order of elimination
   int32_t largest_ = 0;            // most vertices that an element leaves

@@ -3,15 +3,12 @@
 #include <algorithm>
 #include <numeric>
 
+#include "tarjan.hpp"
+
 namespace phasic_mpi {
 namespace {
 
 constexpr int32_t kNone = -1;
-
-struct Csr {
-  std::vector<int64_t> ptr;
-  std::vector<int32_t> col;
-};
 
 size_t at(int32_t index) { return static_cast<size_t>(index); }
 
@@ -27,97 +24,21 @@ Csr group(int32_t n_vertices, std::span<const int32_t> from, std::span<const int
   return csr;
 }
 
-/// Tarjan's algorithm with an explicit stack. Components are numbered in the order in which they
-/// are completed: every edge between components leads to a smaller number.
-class Tarjan {
- public:
-  explicit Tarjan(const Csr& graph)
-      : graph_(graph),
-        n_(static_cast<int32_t>(graph.ptr.size() - 1)),
-        index_(at(n_), kNone),
-        low_(at(n_)),
-        next_edge_(graph.ptr.begin(), graph.ptr.end() - 1),
-        component(at(n_), kNone) {}
-
-  void run() {
-    for (int32_t root = 0; root < n_; ++root) {
-      const bool leaves = graph_.ptr[at(root)] < graph_.ptr[at(root) + 1];
-      if (leaves && index_[at(root)] == kNone) visit(root);
-    }
-  }
-
- private:
-  void visit(int32_t root) {
-    enter(root);
-    while (!path_.empty()) {
-      const int32_t vertex = path_.back();
-      if (next_edge_[at(vertex)] < graph_.ptr[at(vertex) + 1]) {
-        follow(vertex, graph_.col[static_cast<size_t>(next_edge_[at(vertex)]++)]);
-      } else {
-        leave(vertex);
-      }
-    }
-  }
-
-  void enter(int32_t vertex) {
-    index_[at(vertex)] = low_[at(vertex)] = n_entered_++;
-    open_.push_back(vertex);
-    path_.push_back(vertex);
-  }
-
-  void follow(int32_t vertex, int32_t target) {
-    if (graph_.ptr[at(target)] == graph_.ptr[at(target) + 1]) return;  // absorbing
-    if (index_[at(target)] == kNone) {
-      enter(target);
-    } else if (component[at(target)] == kNone) {
-      low_[at(vertex)] = std::min(low_[at(vertex)], index_[at(target)]);
-    }
-  }
-
-  void leave(int32_t vertex) {
-    path_.pop_back();
-    if (!path_.empty()) {
-      const size_t parent = at(path_.back());
-      low_[parent] = std::min(low_[parent], low_[at(vertex)]);
-    }
-    if (low_[at(vertex)] != index_[at(vertex)]) return;
-    for (int32_t member = kNone; member != vertex;) {
-      member = open_.back();
-      open_.pop_back();
-      component[at(member)] = n_components;
-    }
-    ++n_components;
-  }
-
-  const Csr& graph_;
-  int32_t n_;
-  int32_t n_entered_ = 0;
-  std::vector<int32_t> index_;      // order of discovery
-  std::vector<int32_t> low_;        // smallest index reachable through open vertices
-  std::vector<int64_t> next_edge_;  // edge to follow next
-  std::vector<int32_t> open_;       // vertices whose component is not complete
-  std::vector<int32_t> path_;       // the depth-first path: Tarjan's recursion, on the heap
-
- public:
-  std::vector<int32_t> component;
-  int32_t n_components = 0;
-};
-
 /// Numbers transient vertices block by block, sources first, ascending within a block.
-void place_vertices(const Tarjan& tarjan, Components& out) {
-  const auto n_blocks = at(tarjan.n_components);
+void place_vertices(const StrongComponents& components, Components& out) {
+  const auto n_blocks = at(components.count);
   const auto block_of = [&](int32_t component) { return n_blocks - 1 - at(component); };
   out.block_ptr.assign(n_blocks + 1, 0);
-  for (const int32_t component : tarjan.component) {
+  for (const int32_t component : components.of) {
     if (component != kNone) ++out.block_ptr[block_of(component) + 1];
   }
   std::partial_sum(out.block_ptr.begin(), out.block_ptr.end(), out.block_ptr.begin());
   std::vector<int64_t> next(out.block_ptr.begin(), out.block_ptr.end() - 1);
   out.vertex.resize(static_cast<size_t>(out.block_ptr.back()));
-  out.position.assign(tarjan.component.size(), kNone);
-  for (size_t vertex = 0; vertex < tarjan.component.size(); ++vertex) {
-    if (tarjan.component[vertex] == kNone) continue;
-    const int64_t position = next[block_of(tarjan.component[vertex])]++;
+  out.position.assign(components.of.size(), kNone);
+  for (size_t vertex = 0; vertex < components.of.size(); ++vertex) {
+    if (components.of[vertex] == kNone) continue;
+    const int64_t position = next[block_of(components.of[vertex])]++;
     out.vertex[static_cast<size_t>(position)] = static_cast<int32_t>(vertex);
     out.position[vertex] = static_cast<int32_t>(position);
   }
@@ -200,12 +121,11 @@ void place_edges(std::span<const int32_t> source, std::span<const int32_t> targe
 Components condense(int32_t n_vertices, std::span<const int32_t> source,
                     std::span<const int32_t> target) {
   const Csr graph = group(n_vertices, source, target);
-  Tarjan tarjan(graph);
-  tarjan.run();
+  const StrongComponents components = strong_components(graph, Sinks::left_out);
   Components out;
-  place_vertices(tarjan, out);
+  place_vertices(components, out);
   EdgeCutter(graph, out).run();
-  place_edges(source, target, tarjan.component, out);
+  place_edges(source, target, components.of, out);
   return out;
 }
 

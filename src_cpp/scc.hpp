@@ -26,7 +26,7 @@ struct Components {
 /// an edge leaves it. `edge_place` is the index of the distinct internal edge for an edge within a
 /// block; n_internal + index of the distinct edge between blocks; or n_internal + n_off + position
 /// of the source for an edge to a vertex that is not transient. Indices must be in range.
-/// Iterative form of Tarjan (1972). O(vertices + edges), plus sorting rows.
+/// O(vertices + edges), plus sorting rows.
 Components condense(int32_t n_vertices, std::span<const int32_t> source,
                     std::span<const int32_t> target);
 

@@ -18,10 +18,11 @@ def random_block(n: int, seed: int, *, n_extra: int | None = None) -> SccBlock:
     return SccBlock.build(row_ptr, np.array([v for _, v in edges], dtype=np.int32))
 
 
-def plain_trace(block: SccBlock, seed: int = 0) -> BlockTrace:
-    """Trace of ``block`` under a random elimination order: right-looking elimination on sets."""
+def plain_trace(block: SccBlock, seed: int = 0, order: np.ndarray | None = None) -> BlockTrace:
+    """Trace of ``block`` under a given or a random order: right-looking elimination on sets."""
     n = block.n_vertices
-    order = np.random.default_rng(seed).permutation(n).astype(np.int32)
+    if order is None:
+        order = np.random.default_rng(seed).permutation(n).astype(np.int32)
     place = np.argsort(order)
     rows = [
         {int(place[v]) for v in block.col[block.row_ptr[u] : block.row_ptr[u + 1]]} for u in order

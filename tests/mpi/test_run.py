@@ -112,6 +112,22 @@ def test_equal_blocks_are_recorded_once(comm: Comm, shared_path: Path) -> None:
         assert (report.n_blocks, report.n_distinct, report.n_recorded) == (6, 1, 1)
 
 
+def test_parts_of_large_blocks_are_spread_over_ranks_cached_and_joined(
+    comm: Comm, shared_path: Path
+) -> None:
+    graph = build_model("sir", sizes=[11, 11], waning=1)
+    settings = Settings(strategy="sequential", cache_dir=shared_path)
+    first, again = (pipeline.run(comm, lambda: graph, settings) for _ in range(2))
+    if comm.rank == 0:
+        report = first.report
+        assert (report.n_distinct, report.n_cut) == (1, 1)
+        assert report.n_recorded == report.n_parts > 20
+        assert report.balance < 1.2
+        assert (again.report.n_recorded, again.report.n_cache_hits) == (0, report.n_parts)
+        for result in (first, again):
+            assert_same_trace(result.trace, record_alone(graph))
+
+
 def test_blocks_of_one_vertex_are_never_sent(comm: Comm, shared_path: Path) -> None:
     graph = build_model("kingman", n=40)
     settings = Settings(strategy="sequential", cache_dir=shared_path)

@@ -9,9 +9,14 @@ import pytest
 from phasic_mpi import assign
 from phasic_mpi.assign import Assignment, estimated_cost, plan, rounds
 from phasic_mpi.errors import StoreError
+from phasic_mpi.models import build_model
+from phasic_mpi.parts import CutBlock, divide
 from phasic_mpi.payload import encode_block
-from phasic_mpi.scc import SccBlock
+from phasic_mpi.record import Recorder
+from phasic_mpi.scc import SccBlock, condense
 from tests.block_traces import random_block
+from tests.unit.test_dissection import lattice_edges
+from tests.unit.test_order import pattern
 
 CHECK = "0123456789abcdef" * 2
 
@@ -23,8 +28,11 @@ def some_blocks(n: int, seed: int, *, largest: int = 60) -> list[SccBlock]:
     return list({block.key: block for block in found}.values())
 
 
-def cost(block: SccBlock) -> float:
-    return estimated_cost(block.n_vertices, block.n_edges)
+def cut_block() -> CutBlock:
+    """The parts of an epidemic of 5,920 states."""
+    [block] = condense(build_model("sir", sizes=[11, 11], waning=1)).distinct
+    [found] = divide([block]).cut
+    return found
 
 
 def held_by(blocks: list[SccBlock], indices: list[list[int]]) -> list[dict[str, str]]:
@@ -85,7 +93,7 @@ def test_keys_of_other_graphs_in_a_cache_are_left_alone() -> None:
 def test_the_largest_load_is_within_four_thirds_of_the_best(seed: int, n_ranks: int) -> None:
     blocks = some_blocks(8, seed=seed)
     made = plan(blocks, [{}] * n_ranks, min_size=1)
-    best = best_makespan([cost(block) for block in blocks], n_ranks)
+    best = best_makespan([estimated_cost(block) for block in blocks], n_ranks)
     graham = Fraction(4, 3) - Fraction(1, 3 * n_ranks)
     assert max(made.loads) <= float(graham) * best * (1 + 1e-12)
 
@@ -99,7 +107,7 @@ def test_loads_are_the_costs_of_what_each_rank_records() -> None:
     blocks = some_blocks(40, seed=6)
     made = plan(blocks, [{}] * 3)
     for indices, load in zip(made.record, made.loads, strict=True):
-        assert load == pytest.approx(sum(cost(blocks[index]) for index in indices))
+        assert load == pytest.approx(sum(estimated_cost(blocks[index]) for index in indices))
     assert made.balance == pytest.approx(max(made.loads) / (sum(made.loads) / 3))
 
 
@@ -111,7 +119,7 @@ def test_balance_is_the_largest_load_by_the_mean() -> None:
 def test_a_rank_gets_its_dearest_block_first() -> None:
     blocks = some_blocks(20, seed=7)
     for indices in plan(blocks, [{}] * 3, min_size=1).record:
-        costs = [cost(blocks[index]) for index in indices]
+        costs = [estimated_cost(blocks[index]) for index in indices]
         assert costs == sorted(costs, reverse=True)
 
 
@@ -122,7 +130,7 @@ def test_rank_0_which_has_the_serial_stages_is_the_last_to_get_a_block() -> None
 def test_the_same_input_gives_the_same_plan_also_if_many_costs_are_equal() -> None:
     blocks = [random_block(12, seed, n_extra=0) for seed in range(40)]
     blocks = list({block.key: block for block in blocks}.values())
-    assert len({cost(block) for block in blocks}) == 1
+    assert len({estimated_cost(block) for block in blocks}) == 1
     held = held_by(blocks, [[0, 1, 2], [1, 2, 3], [2, 3, 4]])
     backwards = [dict(reversed(keys.items())) for keys in held]
     assert plan(blocks, held, min_size=30) == plan(blocks, backwards, min_size=30)
@@ -193,11 +201,21 @@ def test_an_empty_graph_needs_no_plan() -> None:
 
 
 def test_the_estimated_size_of_a_payload_is_never_too_small() -> None:
-    for block in some_blocks(20, seed=12):
-        estimate = assign._BLOCK_BYTES + assign._EDGE_BYTES * block.n_edges
-        assert len(encode_block(block)) <= estimate
+    for block in [*some_blocks(20, seed=12), *cut_block().parts]:
+        assert len(encode_block(block)) <= assign.payload_bytes(block)
 
 
-@pytest.mark.parametrize(("n", "m"), [(2, 2), (1000, 4000), (10**6, 6 * 10**6)])
-def test_the_estimated_cost_grows_with_the_cube_root_of_the_vertices(n: int, m: int) -> None:
-    assert estimated_cost(n, m) == pytest.approx(m * (2 + n ** (1 / 3)))
+def test_the_estimated_cost_of_parts_is_that_of_their_entries_within_a_factor_of_five() -> None:
+    parts = cut_block().parts
+    traces = Recorder(strategy="sequential", n_threads=1).record(parts)
+    for part, trace in zip(parts, traces, strict=True):
+        assert 1 / 5 < estimated_cost(part) / (300 + trace.n_entries) < 5
+
+
+@pytest.mark.parametrize("sizes", [(6, 6), (30, 30), (9, 9, 9)])
+def test_the_estimated_cost_of_lattices_is_that_of_their_entries_within_a_factor_of_five(
+    sizes: tuple[int, ...],
+) -> None:
+    block = SccBlock.build(*pattern(int(np.prod(sizes)), lattice_edges(*sizes)))
+    [trace] = Recorder(strategy="sequential", n_threads=1).record([block])
+    assert 1 / 5 < estimated_cost(block) / (300 + trace.n_entries) < 5

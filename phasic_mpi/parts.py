@@ -1,0 +1,112 @@
+"""Cuts large blocks into parts that are recorded independently, and joins what was recorded.
+
+A part is recorded, cached and sent like a block of its own: it is an :class:`SccBlock` whose
+vertices are of three kinds (``cut.hpp`` says why that is enough).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasic_mpi import _core
+from phasic_mpi.errors import PayloadError
+from phasic_mpi.matching import fitting, require_all
+from phasic_mpi.scc import SccBlock
+from phasic_mpi.trace import BlockTrace
+
+
+@dataclass(frozen=True, eq=False)
+class CutBlock:
+    """A block and its parts, in the order in which they are eliminated.
+
+    Attributes:
+        block: The whole block.
+        parts: What is recorded in its place.
+        vertex: Per part, ``int32[n_recorded]``: the vertex of the block that each of its own
+            vertices, and then each one of its boundary, is.
+    """
+
+    block: SccBlock
+    parts: tuple[SccBlock, ...]
+    vertex: tuple[NDArray[np.int32], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Division:
+    """What is recorded for the distinct blocks of a graph.
+
+    Attributes:
+        units: Distinct blocks that are recorded whole, and distinct parts of the others.
+        cut: The blocks that are cut.
+    """
+
+    units: tuple[SccBlock, ...]
+    cut: tuple[CutBlock, ...]
+
+
+def divide(blocks: Sequence[SccBlock], *, n_threads: int = 1) -> Division:
+    """Cuts the large blocks, if that gives no worse an elimination order; deterministic.
+
+    Args:
+        blocks: Distinct blocks.
+        n_threads: Blocks to work on at the same time.
+    """
+    with ThreadPoolExecutor(n_threads) as pool:
+        cut = [found for found in pool.map(_cut, blocks) if found is not None]
+    cut_keys = {found.block.key for found in cut}
+    units = {block.key: block for block in blocks if block.key not in cut_keys}
+    for found in cut:
+        units.update((part.key, part) for part in found.parts)
+    return Division(units=tuple(units.values()), cut=tuple(cut))
+
+
+def _cut(block: SccBlock) -> CutBlock | None:
+    if block.n_vertices < _core.CUT_VERTICES:
+        return None
+    parts, vertices = [], []
+    for row_ptr, col, n_below, n_boundary, vertex in _core.cut(block.row_ptr, block.col):
+        parts.append(SccBlock.from_core(row_ptr, col, n_below, n_boundary))
+        vertices.append(vertex)
+    return CutBlock(block, tuple(parts), tuple(vertices)) if parts else None
+
+
+def join(cut: CutBlock, traces: dict[str, BlockTrace]) -> BlockTrace:
+    """The trace of a block from those of its parts, by key.
+
+    Raises:
+        PayloadError: Traces are missing, or one does not belong to its part.
+    """
+    block = cut.block
+    require_all(cut.parts, traces)
+    recorded = []
+    for part, vertex in zip(cut.parts, cut.vertex, strict=True):
+        trace = fitting(part, traces[part.key])
+        n_own = part.n_recorded - part.n_boundary
+        recorded.append((vertex, n_own, trace.order, trace.row_ptr, trace.upper_ptr, trace.col))
+    try:
+        arrays = _core.join(block.row_ptr, block.col, recorded)
+    except RuntimeError as exc:
+        raise PayloadError(
+            "The parts of a block cannot be joined",
+            problem=f"a trace is not what its part needs: {exc}",
+            context={"block": block.key, "n_vertices": block.n_vertices, "parts": len(cut.parts)},
+            resolution="remove the cache (python -m phasic_mpi cache prune DIR) and run again",
+        ) from exc
+    return BlockTrace(block.key, block.check, *arrays)
+
+
+def join_all(division: Division, traces: dict[str, BlockTrace]) -> None:
+    """Replaces the traces of parts, by key, by those of their blocks.
+
+    Raises:
+        PayloadError: See :func:`join`.
+    """
+    joined = [join(cut, traces) for cut in division.cut]
+    for key in {part.key for cut in division.cut for part in cut.parts}:
+        del traces[key]
+    traces.update((trace.key, trace) for trace in joined)

@@ -18,7 +18,16 @@ _LAUNCHER_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 _LAUNCHER_RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
 
 # Libraries that must be the same on every rank, because ranks exchange what they make.
-_SHARED_LIBRARIES = ("phasic_mpi", "numpy", "h5py", "msgspec", "orjson", "mpi4py", "jax")
+_SHARED_LIBRARIES = (
+    "phasic_mpi",
+    "numpy",
+    "h5py",
+    "msgspec",
+    "orjson",
+    "pysimdjson",
+    "mpi4py",
+    "jax",
+)
 
 _THREAD_VARIABLES = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 

@@ -32,6 +32,7 @@ from phasic_mpi.errors import (
 from phasic_mpi.evaluate import moments
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.parts import Division, divide, join_all
+from phasic_mpi.payload import unpack_blocks
 from phasic_mpi.record import Recorder
 from phasic_mpi.report import Report, RunReport, peak_rss_bytes
 from phasic_mpi.scc import Condensation, SccBlock, condense
@@ -300,9 +301,9 @@ def _record(
     with job.timed("plan"):
         plan = _plan(job, division.units, store)
     with job.timed("send"):
-        mine = _send(job, plan, division.units)
+        own, messages = _send(job, plan, division.units)
     with job.timed("record"):
-        traces = _record_and_keep(job, mine, store, recorder)
+        traces = _record_and_keep(job, plan, own, messages, store, recorder)
     with job.local("fetch"):
         traces.update(store.load(plan.fetch[job.comm.rank]))
     with job.timed("gather"):
@@ -337,10 +338,16 @@ def _plan(job: _Run, blocks: Sequence[SccBlock], store: TraceStore) -> Assignmen
     return mpi.share(job.comm, plan, Assignment)
 
 
-def _send(job: _Run, plan: Assignment, blocks: Sequence[SccBlock]) -> list[SccBlock]:
-    """Collective. Returns the blocks that this rank is to record; rank 0 keeps its own."""
+def _send(
+    job: _Run, plan: Assignment, blocks: Sequence[SccBlock]
+) -> tuple[list[SccBlock], list[memoryview]]:
+    """Collective. Returns the blocks that this rank is to record.
+
+    Rank 0 keeps its own; others get messages, which they read when they record, so that rank 0
+    does not wait for that.
+    """
     comm = job.comm
-    mine = [blocks[index] for index in plan.record[0]] if comm.rank == 0 else []
+    messages = []
     for dealt in plan.scatter:
         parts = None
         with mpi.agree(comm, "send"):
@@ -349,27 +356,33 @@ def _send(job: _Run, plan: Assignment, blocks: Sequence[SccBlock]) -> list[SccBl
                 parts = [bytearray(), *others]
                 job.report.payload_bytes += sum(map(len, parts))
         received = mpi.scatter_bytes(comm, parts)
-        with mpi.agree(comm, "receive"):
-            if comm.rank > 0:
-                mine += payload.unpack_blocks(received)
-    return mine
+        if comm.rank > 0:
+            messages.append(received)
+    return [blocks[index] for index in plan.record[0]] if comm.rank == 0 else [], messages
 
 
 def _record_and_keep(
-    job: _Run, blocks: Sequence[SccBlock], store: TraceStore, recorder: Recorder
+    job: _Run,
+    plan: Assignment,
+    own: Sequence[SccBlock],
+    messages: Sequence[memoryview],
+    store: TraceStore,
+    recorder: Recorder,
 ) -> dict[str, BlockTrace]:
-    """Collective. Records and caches the blocks of this rank, batch by batch."""
+    """Collective. Reads, records and caches the blocks of this rank, batch by batch."""
     comm, hooks = job.comm, job.hooks
-    with mpi.agree(comm, "prepare"):
-        strategy = recorder.prepare(blocks)
+    n_blocks = len(plan.record[comm.rank])
     seconds = {"record": 0.0, "keep": 0.0}
     stopping = threading.Event()
+    strategy: list[str] = []
 
     def work() -> dict[str, BlockTrace]:
+        blocks = [*own, *(block for message in messages for block in unpack_blocks(message))]
+        strategy.append(recorder.prepare(blocks))
         traces: dict[str, BlockTrace] = {}
         for batch in _batches(blocks):
             if stopping.is_set():
-                raise _stop(f"with {len(traces)} of {len(blocks)} blocks of this rank recorded")
+                raise _stop(f"with {len(traces)} of {n_blocks} blocks of this rank recorded")
             begin = time.perf_counter()
             recorded = recorder.record(batch)
             middle = time.perf_counter()
@@ -380,12 +393,12 @@ def _record_and_keep(
         return traces
 
     def listen() -> None:
-        hooks.on_progress("record", recorder.n_done, len(blocks))
+        hooks.on_progress("record", recorder.n_done, n_blocks)
         if hooks.stop_requested():
             stopping.set()
 
     traces = mpi.run_failfast(comm, "record", work, cancel=recorder.cancel, on_idle=listen)
-    job.report.strategy = ", ".join(sorted(set(mpi.collect(comm, strategy))))
+    job.report.strategy = ", ".join(sorted(set(mpi.collect(comm, strategy[0]))))
     job.report.record_seconds = mpi.collect(comm, seconds["record"])
     job.report.keep_seconds = mpi.collect(comm, seconds["keep"])
     return traces

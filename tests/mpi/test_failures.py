@@ -33,8 +33,6 @@ STAGES = [
     "cache",
     "plan",
     "send",
-    "receive",
-    "prepare",
     "record",
     "fetch",
     "gather",

@@ -16,9 +16,10 @@ namespace {
 
 constexpr int32_t kNone = -1;
 constexpr size_t kSliceVertices = 64;
-constexpr int64_t kManyProducts = 1000;      // per edge, counted both ways
-constexpr int32_t kComparedVertices = 5000;  // smaller blocks: both orders are compared
-constexpr size_t kMostEdges = 4;             // of all parts, per edge of the block
+constexpr int64_t kSomeProducts = 300;   // per edge, counted both ways: cutting is tried
+constexpr int64_t kManyProducts = 1000;  // likewise: it is not compared in large blocks
+constexpr int32_t kLargeVertices = 5000;
+constexpr size_t kMostEdges = 4;  // of all parts, per edge of the block
 
 size_t at(int32_t index) { return static_cast<size_t>(index); }
 size_t at(int64_t index) { return static_cast<size_t>(index); }
@@ -344,14 +345,17 @@ Status cut_or_order(const BlockView& block, const std::atomic<bool>& cancel,
   Status status = minimum_degree_order(block, pattern.clone(), cancel, order);
   if (status != Status::ok) return status;
   const int64_t n_products = predict_cost(pattern, order).n_products;
-  if (n_products < kManyProducts * pattern.ptr.back()) return Status::ok;
+  const int64_t n_pattern_edges = pattern.ptr.back();
+  if (n_products < kSomeProducts * n_pattern_edges) return Status::ok;
 
   status = cut_pattern(block, pattern, kPartVertices, cancel, parts);
   if (status != Status::ok) return status;
   size_t n_edges = 0;
   for (const Part& part : parts) n_edges += part.col.size();
   bool is_better = parts.size() > 1 && n_edges <= kMostEdges * block.col.size();
-  if (is_better && block.n() < kComparedVertices) {
+  const bool is_certain =
+      block.n() >= kLargeVertices && n_products >= kManyProducts * n_pattern_edges;
+  if (is_better && !is_certain) {
     std::vector<int32_t> dissected;
     status = order_of_parts(parts, cancel, dissected);
     if (status != Status::ok) return status;

@@ -11,7 +11,7 @@
 namespace phasic_mpi {
 
 /// Blocks of fewer vertices are recorded whole.
-inline constexpr int32_t kCutVertices = 1000;
+inline constexpr int32_t kCutVertices = 600;
 
 /// Parts that are not separators have at most so many vertices, unless no separator pays.
 inline constexpr int32_t kPartVertices = 500;
@@ -40,8 +40,8 @@ Status cut(const BlockView& block, int32_t leaf_vertices, const std::atomic<bool
            std::vector<Part>& parts);
 
 /// Fills in the parts of a valid whole block if it is to be cut, or else its order. Cut are blocks
-/// of `kCutVertices` or more that take many multiplications per edge under minimum degree; of the
-/// smaller ones only those to which dissection gives the better order.
+/// of `kCutVertices` or more that take hundreds of multiplications per edge under minimum degree,
+/// if dissection gives a better order; large ones that take very many are cut without comparing.
 Status cut_or_order(const BlockView& block, const std::atomic<bool>& cancel,
                     std::vector<Part>& parts, std::vector<int32_t>& order);
 

@@ -221,6 +221,13 @@ def _add_run(commands: Any) -> None:
         "-o", "--output", type=Path, metavar="TRACE", help="trace file to write (HDF5)"
     )
     run.add_argument(
+        "--no-gather",
+        dest="gather",
+        action="store_false",
+        help="leave the traces in the cache and write to -o a manifest that says where they lie, "
+        "for graphs whose trace does not fit the memory of rank 0",
+    )
+    run.add_argument(
         "--cache",
         type=Path,
         metavar="DIR",
@@ -262,7 +269,15 @@ def _add_evaluate(commands: Any) -> None:
         "replay a trace at many theta, alone or under mpirun: moments, densities, gradients",
         epilog=_EVALUATE_EXAMPLES,
     )
-    evaluate.add_argument("trace", type=Path, metavar="TRACE", help="trace file written by 'run'")
+    evaluate.add_argument(
+        "trace", type=Path, metavar="TRACE", help="trace file or manifest that 'run' wrote"
+    )
+    evaluate.add_argument(
+        "--distributed",
+        action="store_true",
+        help="compute moments from a manifest with the blocks divided between the ranks, which "
+        "keep their factors: for graphs whose factors do not fit one process",
+    )
     theta = evaluate.add_mutually_exclusive_group()
     _add_theta(theta, "parameters to evaluate at")
     theta.add_argument(

@@ -255,6 +255,21 @@ def gather_bytes(
     return [_joined(own).data for own in pieces]
 
 
+def share_all(
+    comm: Comm, part: NDArray[np.float64], counts: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Collective. Returns the numbers of all ranks, one rank's after another's, on every rank.
+
+    Args:
+        comm: The ranks.
+        part: The numbers of this rank.
+        counts: How many each rank has; equal on every rank, fewer than 2^31 in all.
+    """
+    received = np.empty(int(counts.sum()))
+    _wait(comm.mpi.Iallgatherv(part, [received, counts]))
+    return received
+
+
 def _joined(pieces: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """One array; a single piece, the usual case, is not copied."""
     if len(pieces) == 1:

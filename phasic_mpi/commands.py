@@ -46,11 +46,20 @@ def run(options: argparse.Namespace) -> int:
         n_moments = options.moments or _DEMO_MOMENTS
     elif options.theta is not None or options.moments is not None:
         theta = given_theta(options.theta)
+    if not options.gather and (options.output is None or theta is not None):
+        raise ConfigError(
+            "Traces cannot be left in the cache",
+            problem="expected --no-gather with a GRAPH and -o MANIFEST, and without --theta and "
+            f"--moments, got GRAPH {options.graph or 'none'}, -o {options.output or 'none'} and "
+            f"theta {'given' if theta is not None else 'none'}",
+            resolution="name the manifest to write; moments come from 'evaluate MANIFEST'",
+        )
     settings = Settings(
         strategy=options.strategy,
         min_size=options.min_size,
         cache_dir=options.cache,
         n_devices=options.devices,
+        gather=options.gather,
     )
     comm = mpi.open_world()
     log.configure(options.log_level, rank=comm.rank, size=comm.size)
@@ -145,12 +154,14 @@ def _run_tables(result: RunResult, output: Path | None) -> list[Table]:
         graph.add("cut into parts", f"{report.n_cut:,} of these, into {report.n_parts:,}")
     graph.add("from caches, recorded", f"{report.n_cache_hits:,}, {report.n_recorded:,}")
     graph.add("planned balance", f"{report.balance:.3f} (largest by mean load of a rank)")
-    graph.add("nnz(L+U)", f"{report.n_entries:,}")
-    graph.add("operations per mean", f"{report.n_operations:,}")
+    if result.trace is not None:
+        graph.add("nnz(L+U)", f"{report.n_entries:,}")
+        graph.add("operations per mean", f"{report.n_operations:,}")
     graph.add("scattered, gathered", f"{size(report.payload_bytes)}, {size(report.gathered_bytes)}")
-    graph.add("trace in memory", size(report.trace_bytes))
+    if result.trace is not None:
+        graph.add("trace in memory", size(report.trace_bytes))
     graph.add(
-        "trace file",
+        "manifest" if result.trace is None else "trace file",
         f"{output} ({size(report.file_bytes)})" if output else "none: -o TRACE writes one",
     )
     if report.n_failed_cache_writes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,15 +68,59 @@ def require_rewards(rewards: NDArray[np.float64], n_vertices: int) -> None:
 
 def legal_starts(trace: EliminationTrace, theta: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which rows of ``theta`` make the start a probability distribution; ``bool[n_theta]``."""
-    legal: NDArray[np.bool_] = is_distribution(_start_mass(trace, theta))
+    start = Start(trace.start_vertex, trace.start_constant, trace.start_coefficient)
+    legal: NDArray[np.bool_] = is_distribution(start.mass(theta))
     return legal
 
 
-class _AtTheta(NamedTuple):
-    """A trace at one theta: its factorisation and its initial distribution."""
+class Start(NamedTuple):
+    """Initial probabilities of a trace or graph; constant ones come first.
 
-    factor: _core.Factor
-    alpha: NDArray[np.float64]  # float64[n_transient]
+    Attributes:
+        vertex: ``int32[n_start]``.
+        constant: ``float64[n_start_constant]``.
+        coefficient: ``float64[n_start - n_start_constant, n_parameters]``.
+    """
+
+    vertex: NDArray[np.int32]
+    constant: NDArray[np.float64]
+    coefficient: NDArray[np.float64]
+
+    def mass(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The probabilities at ``theta[..., n_parameters]``, along the last axis."""
+        varying = _linear(self.coefficient, theta)
+        constant = np.broadcast_to(self.constant, (*theta.shape[:-1], self.constant.size))
+        return np.concatenate([constant, varying], axis=-1)
+
+    def by_position(
+        self,
+        position: NDArray[np.int32],
+        theta: NDArray[np.float64],
+        place: Mapping[str, object],
+    ) -> NDArray[np.float64]:
+        """The distribution over transient vertices, ``float64[n_transient]``.
+
+        Args:
+            position: ``int32[n_vertices]``, -1 for vertices that are not transient.
+            theta: ``float64[n_parameters]``.
+            place: Where it comes from, for the error.
+
+        Raises:
+            EvaluationError: These are no probabilities.
+        """
+        mass = self.mass(theta)
+        if not is_distribution(mass):
+            raise EvaluationError(
+                "Trace cannot be evaluated",
+                problem="expected initial probabilities of at least 0 with a sum of at most 1, got "
+                f"a smallest of {mass.min()} and a sum of {mass.sum()}",
+                context=place,
+                resolution="use parameters at which the start is a probability distribution",
+            )
+        started = position[self.vertex]
+        transient = started >= 0
+        n_transient = int(np.count_nonzero(position >= 0))
+        return _sums(started[transient], mass[transient], n_transient)
 
 
 class Replay:
@@ -87,7 +132,6 @@ class Replay:
 
     def __init__(self, trace: EliminationTrace) -> None:
         self.trace = trace
-        self._position = trace.position()
         self._core = trace.core()
 
     def rows(self, theta: ThetaLike) -> NDArray[np.float64]:
@@ -122,13 +166,13 @@ class Replay:
         reward = self._rewards(rewards)
         out = np.empty((rows.shape[0], n_moments))
         for index, row in enumerate(rows):
-            factor, alpha = self._at(row, index)
+            factor, alpha = self.factored(row, index), self._alpha(row, index)
             solution = np.ones(self.trace.n_transient)
             for power in range(1, n_moments + 1):
                 # The factorial goes in step by step, so that no intermediate is k! too small.
                 solution = power * (reward * solution)
                 factor.solve(solution)
-                out[index, power - 1] = _sum_of_products(alpha, solution)
+                out[index, power - 1] = sum_of_products(alpha, solution)
         return out
 
     def expected_rewards(
@@ -140,12 +184,12 @@ class Replay:
         distribution. Arguments and errors as in :meth:`moments`, for one theta.
         """
         (row,) = self.rows(theta)
-        factor, alpha = self._at(row)
+        factor, alpha = self.factored(row), self._alpha(row)
         solution = self._rewards(rewards)
         factor.solve(solution)
         out = np.zeros(self.trace.n_vertices)
         out[self.trace.vertex] = solution
-        out[0] = _sum_of_products(alpha, solution)
+        out[0] = sum_of_products(alpha, solution)
         return out
 
     def expected_visits(self, theta: ThetaLike) -> NDArray[np.float64]:
@@ -155,7 +199,7 @@ class Replay:
         theta.
         """
         (row,) = self.rows(theta)
-        factor, solution = self._at(row)
+        factor, solution = self.factored(row), self._alpha(row)
         factor.solve(solution, transpose=True)
         out = np.zeros(self.trace.n_vertices)
         out[self.trace.vertex] = solution
@@ -172,7 +216,8 @@ class Replay:
             EvaluationError: As :meth:`moments`.
         """
         (numbers,) = self.rows(theta)
-        self._at(numbers, row)
+        self.factored(numbers, row)
+        self._alpha(numbers, row)
 
     def _rewards(self, rewards: RewardsLike | None) -> NDArray[np.float64]:
         """Rewards by position; a fresh array."""
@@ -192,12 +237,18 @@ class Replay:
         require_rewards(array, self.trace.n_vertices)
         return array[self.trace.vertex]
 
-    def _at(self, theta: NDArray[np.float64], row: int = 0) -> _AtTheta:
+    def factored(self, theta: NDArray[np.float64], row: int = 0) -> _core.Factor:
+        """The factorisation at one theta, ``float64[n_parameters]``; ``row`` is for errors.
+
+        Raises:
+            EvaluationError: As :meth:`moments`.
+        """
         trace = self.trace
         weight = np.concatenate([trace.constant, _linear(trace.coefficient, theta)])
-        place = {"row of theta": row, "theta": describe_theta(theta, trace.parameter_names)}
+        place = self._place(theta, row)
         self._require_rates(weight, place)
         values = _sums(trace.edge_slot, weight, trace.n_slots)
+        self._complete(values)
         factor = _core.Factor(self._core, values)
         if factor.failed >= 0:
             vertex = int(trace.vertex[factor.failed])
@@ -209,24 +260,24 @@ class Replay:
                 context=place,
                 resolution="use parameters at which every vertex can be left for absorption",
             )
-        return _AtTheta(factor, self._alpha(theta, place))
+        return factor
 
-    def _alpha(
-        self, theta: NDArray[np.float64], place: Mapping[str, object]
-    ) -> NDArray[np.float64]:
+    def _complete(self, values: NDArray[np.float64]) -> None:
+        """Fills in values of slots that no edge adds to; there are none in a whole trace."""
+
+    def _place(self, theta: NDArray[np.float64], row: int) -> dict[str, object]:
+        names = self.trace.parameter_names
+        return {"row of theta": row, "theta": describe_theta(theta, names)}
+
+    def _alpha(self, theta: NDArray[np.float64], row: int = 0) -> NDArray[np.float64]:
+        """Initial distribution by position."""
         trace = self.trace
-        mass = _start_mass(trace, theta)
-        if not is_distribution(mass):
-            raise EvaluationError(
-                "Trace cannot be evaluated",
-                problem="expected initial probabilities of at least 0 with a sum of at most 1, got "
-                f"a smallest of {mass.min()} and a sum of {mass.sum()}",
-                context=place,
-                resolution="use parameters at which the start is a probability distribution",
-            )
-        position = self._position[trace.start_vertex]
-        transient = position >= 0
-        return _sums(position[transient], mass[transient], trace.n_transient)
+        start = Start(trace.start_vertex, trace.start_constant, trace.start_coefficient)
+        return start.by_position(self._position, theta, self._place(theta, row))
+
+    @cached_property
+    def _position(self) -> NDArray[np.int32]:
+        return self.trace.position()
 
     def _named(self, vertex: int) -> str:
         return describe_vertex(vertex, self.trace.states, self.trace.state_names)
@@ -270,13 +321,6 @@ def expected_visits(trace: EliminationTrace, theta: ThetaLike) -> NDArray[np.flo
     return Replay(trace).expected_visits(theta)
 
 
-def _start_mass(trace: EliminationTrace, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Initial probabilities at ``theta[..., n_parameters]``, along the last axis."""
-    varying = _linear(trace.start_coefficient, theta)
-    constant = np.broadcast_to(trace.start_constant, (*theta.shape[:-1], trace.start_constant.size))
-    return np.concatenate([constant, varying], axis=-1)
-
-
 def is_distribution(mass: NDArray[np.float64]) -> Any:
     """Whether probabilities, along the last axis, are at least 0 with a sum of at most 1."""
     legal = np.isfinite(mass) & (mass >= 0)
@@ -299,6 +343,6 @@ def _linear(coefficient: NDArray[np.float64], theta: NDArray[np.float64]) -> NDA
     return total
 
 
-def _sum_of_products(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def sum_of_products(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """``a @ b`` with one order of additions everywhere."""
     return float(np.sum(a * b))

@@ -6,23 +6,27 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi import comm as mpi
-from phasic_mpi import files, log, results
+from phasic_mpi import distributed, files, hdf5, log, manifest, results
 from phasic_mpi.display import Progress, print_tables, print_text, size
+from phasic_mpi.distributed import Asked
 from phasic_mpi.errors import ConfigError
 from phasic_mpi.evaluation import DEFAULT_MEMORY
 from phasic_mpi.evaluation import evaluate as evaluate_on_ranks
 from phasic_mpi.evaluator import Inputs
+from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.input_files import load_rewards, load_theta
 from phasic_mpi.pictures import figures
 from phasic_mpi.pipeline import Hooks
 from phasic_mpi.plotting import draw, require_few
 from phasic_mpi.quantities import FUNCTIONS, Request
-from phasic_mpi.results import Results
+from phasic_mpi.report import EvaluationReport
+from phasic_mpi.results import Results, moment_results
 from phasic_mpi.theta import ThetaLike, theta_rows
 from phasic_mpi.trace import EliminationTrace
 from phasic_mpi.trace_io import load_trace
@@ -34,6 +38,8 @@ def evaluate(options: argparse.Namespace) -> int:
     """Replays a trace; see :func:`phasic_mpi.evaluation.evaluate`."""
     form = _format(options.format, options.output)
     request = _request(options)
+    if options.distributed:
+        return _evaluate_distributed(options, form, request)
     comm = mpi.open_world()
     log.configure(options.log_level, rank=comm.rank, size=comm.size)
     with mpi.agree(comm, "arguments"):
@@ -53,10 +59,58 @@ def evaluate(options: argparse.Namespace) -> int:
     with mpi.agree(comm, "write"):
         if found is not None:
             _write(found, form, options.output)
-            if options.report is not None:
-                text = json.dumps(report.to_dict(), indent=2) + "\n"
-                files.write_atomically(options.report, text.encode(), mode=0o666)
+            _write_report(report, options.report)
     return 0
+
+
+def _evaluate_distributed(options: argparse.Namespace, form: str, request: Request) -> int:
+    """Moments of one reward; see :func:`phasic_mpi.distributed.moments`."""
+    moments_alone = Request(n_moments=max(1, request.n_moments))
+    if request != moments_alone or options.plot or options.memory:
+        raise ConfigError(
+            "This cannot be evaluated with --distributed",
+            problem="expected moments alone, got a request for functions of time, covariances, "
+            "gradients, a method, a plot or a limit of memory",
+            resolution="leave these out, or leave --distributed out: 'evaluate' without it takes "
+            "manifests too",
+        )
+    comm = mpi.open_world()
+    log.configure(options.log_level, rank=comm.rank, size=comm.size)
+    with mpi.agree(comm, "arguments"):
+        if comm.rank == 0:
+            _require_outputs(options)
+    given: list[_Given] = []
+
+    def load(graph: PhaseTypeGraph) -> Asked:
+        given.append(_one_reward(_given(options, graph)))
+        reward = np.ones(graph.n_vertices) if given[0].rewards is None else given[0].rewards
+        return Asked(given[0].theta, reward)
+
+    with Progress(enabled=comm.rank == 0, counted="theta") as progress:
+        report, found = distributed.moments(
+            comm, options.trace, load, request.n_moments, hooks=Hooks(on_progress=progress.update)
+        )
+    with mpi.agree(comm, "write"):
+        for asked in given:  # on rank 0 alone
+            _write(moment_results(moments=found, **asked._asdict()), form, options.output)
+            _write_report(report, options.report)
+    return 0
+
+
+def _one_reward(given: _Given) -> _Given:
+    if given.rewards is not None and given.rewards.ndim > 1:
+        raise ConfigError(
+            "This cannot be evaluated with --distributed",
+            problem=f"expected one reward at most, got {len(given.rewards)}",
+            resolution="evaluate one reward after the other",
+        )
+    return given
+
+
+def _write_report(report: EvaluationReport, path: Path | None) -> None:
+    if path is not None:
+        text = json.dumps(report.to_dict(), indent=2) + "\n"
+        files.write_atomically(path, text.encode(), mode=0o666)
 
 
 def given_theta(rows: Sequence[list[float] | dict[str, float]] | None) -> ThetaLike:
@@ -111,24 +165,47 @@ def _require_outputs(options: argparse.Namespace) -> None:
 
 
 def _load(options: argparse.Namespace) -> Inputs:
-    trace = load_trace(options.trace)
-    if options.theta_file is not None:
-        theta = load_theta(options.theta_file, trace.n_parameters, trace.parameter_names)
-    else:
-        theta = theta_rows(given_theta(options.theta), trace.n_parameters, trace.parameter_names)
+    if hdf5.read_header(options.trace).filetype == manifest.FILETYPE:
+        return _inputs(options, manifest.load_trace(options.trace))
+    return _inputs(options, load_trace(options.trace))
+
+
+def _inputs(options: argparse.Namespace, trace: EliminationTrace) -> Inputs:
+    given = _given(options, trace)
     if options.plot is not None:
-        require_few(len(theta))
+        require_few(len(given.theta))
+    return Inputs(trace, given.theta, given.rewards, given.reward_names)
+
+
+class _Given(NamedTuple):
+    """Theta and rewards, as :class:`Inputs` and :func:`moment_results` take them."""
+
+    theta: NDArray[np.float64]
+    rewards: NDArray[np.float64] | None
+    parameter_names: tuple[str, ...]
+    reward_names: tuple[str, ...]
+
+
+def _given(options: argparse.Namespace, holder: EliminationTrace | PhaseTypeGraph) -> _Given:
+    """What the options say of theta and rewards of a graph, or of its trace."""
+    names = holder.parameter_names
+    if options.theta_file is not None:
+        theta = load_theta(options.theta_file, holder.n_parameters, names)
+    else:
+        theta = theta_rows(given_theta(options.theta), holder.n_parameters, names)
     if options.reward is not None:
-        return Inputs(trace, theta, _stored_rewards(trace, options.reward), tuple(options.reward))
+        return _Given(theta, _stored_rewards(holder, options.reward), names, tuple(options.reward))
     rewards = None
     if options.rewards is not None:
-        rewards = load_rewards(options.rewards, trace.n_vertices)
-    return Inputs(trace, theta, rewards)
+        rewards = load_rewards(options.rewards, holder.n_vertices)
+    return _Given(theta, rewards, names, ())
 
 
-def _stored_rewards(trace: EliminationTrace, names: list[str]) -> NDArray[np.float64]:
+def _stored_rewards(
+    holder: EliminationTrace | PhaseTypeGraph, names: list[str]
+) -> NDArray[np.float64]:
     """One reward as ``float64[n_vertices]``, several as rows."""
-    rows = [trace.reward(name) for name in names]
+    rows = [holder.reward(name) for name in names]
     if len(set(names)) < len(names):
         raise ConfigError(
             "The rewards cannot be told apart",

@@ -34,8 +34,8 @@ BYTE_LIMIT = 8 << 30
 # Datasets of names, and all that came with version 1.1: they may be left out of foreign files.
 _NAMES = ("parameter_names", "state_names", "reward_names")
 _NAMED = (*_NAMES, "rewards")
-_COLUMNS = tuple(entry.name for entry in fields(PhaseTypeGraph))
-_REQUIRED = tuple(name for name in _COLUMNS if name not in _NAMED)
+COLUMNS = tuple(entry.name for entry in fields(PhaseTypeGraph))
+_REQUIRED = tuple(name for name in COLUMNS if name not in _NAMED)
 _COUNTS = ("n_vertices", "state_length", "param_length")
 _HDF5_SUFFIXES = (".h5", ".hdf5")
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -104,14 +104,25 @@ def save_graph(graph: PhaseTypeGraph, path: Path | str) -> int:
     if path.suffix == ".json":
         image = orjson.dumps(graph.serialize(), option=orjson.OPT_SERIALIZE_NUMPY)
     else:
-        columns = {name: getattr(graph, name) for name in _COLUMNS}
-        columns |= {name: encode_names(columns[name]) for name in _NAMES}
         image = hdf5.encode(
-            FILETYPE, VERSION, datasets=columns, attributes={}, summary=summary(graph)
+            FILETYPE, VERSION, datasets=columns(graph), attributes={}, summary=summary(graph)
         )
     with _context(path, "written"):
         files.write_atomically(path, image, mode=0o666)
     return len(image)
+
+
+def columns(graph: PhaseTypeGraph) -> dict[str, NDArray[Any]]:
+    """The datasets of a graph's HDF5 file, those of :data:`COLUMNS`."""
+    arrays = {name: getattr(graph, name) for name in COLUMNS}
+    return arrays | {name: encode_names(arrays[name]) for name in _NAMES}
+
+
+def graph_from_columns(arrays: Mapping[str, NDArray[Any]]) -> PhaseTypeGraph:
+    """The graph of what :func:`columns` gave, from a file whose digest has been checked."""
+    names = {name: decode_names(arrays.get(name)) for name in _NAMES}
+    values: dict[str, Any] = {**arrays, **names}
+    return PhaseTypeGraph(**values)
 
 
 def require_graph_name(path: Path) -> None:
@@ -189,11 +200,10 @@ def _has_hdf5_signature(path: Path) -> bool:
 
 
 def _load_own(path: Path) -> PhaseTypeGraph:
-    since = {name: int(name in _NAMED) for name in _COLUMNS}
+    since = {name: int(name in _NAMED) for name in COLUMNS}
     arrays, header = hdf5.read(path, filetype=FILETYPE, version=VERSION, names=since)
-    values: dict[str, Any] = {**arrays, **{n: decode_names(arrays.get(n)) for n in _NAMES}}
-    values.setdefault("rewards", np.zeros((0, len(arrays["states"]))))
-    graph = PhaseTypeGraph(**values)
+    arrays.setdefault("rewards", np.zeros((0, len(arrays["states"]))))
+    graph = graph_from_columns(arrays)
     if header.summary != summary(graph):
         raise DamagedFileError(
             f"{path} is damaged",

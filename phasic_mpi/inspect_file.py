@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi import hdf5, results, segment, trace_io
+from phasic_mpi import hdf5, manifest, results, segment, trace_io
 from phasic_mpi.display import Table, size
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import load_graph
@@ -31,6 +31,8 @@ def describe(path: Path) -> dict[str, Any]:
         return facts | {"kind": "trace"} | _describe_trace(path)
     if filetype == results.FILETYPE:
         return facts | {"kind": "results"} | hdf5.check(path).summary
+    if filetype == manifest.FILETYPE:
+        return facts | {"kind": "manifest"} | hdf5.check(path).summary
     if filetype == segment.FILETYPE:
         return facts | {"kind": "cache segment"} | _describe_segment(path)
     return facts | {"kind": "graph"} | _describe_graph(path)
@@ -58,6 +60,8 @@ def tables(facts: dict[str, Any]) -> list[Table]:
 def _text(name: str, value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(value)
+    if isinstance(value, str):
+        return value
     return size(value) if name.endswith("bytes") else f"{value:,}"
 
 

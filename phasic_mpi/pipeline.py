@@ -2,6 +2,8 @@
 
     load -> split -> plan -> send -> record and keep -> gather -> stitch -> write -> evaluate
 
+or, with ``gather`` off, a manifest is written after recording, and that is the end.
+
 Every rank executes this module from top to bottom. Local work goes inside ``agree``; calls that are
 collective stand outside it, in the same order on every rank.
 """
@@ -19,7 +21,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi import assign, config, files, payload, trace_io
+from phasic_mpi import assign, config, files, manifest, payload, trace_io
 from phasic_mpi import comm as mpi
 from phasic_mpi.assign import Assignment
 from phasic_mpi.comm import Comm
@@ -31,6 +33,7 @@ from phasic_mpi.errors import (
 )
 from phasic_mpi.evaluate import moments
 from phasic_mpi.graph import PhaseTypeGraph
+from phasic_mpi.manifest import Manifest
 from phasic_mpi.parts import Division, divide, join_all
 from phasic_mpi.payload import unpack_blocks
 from phasic_mpi.record import Recorder
@@ -56,6 +59,7 @@ class Settings:
         cache_dir: Directory of the traces kept between runs, None for the user's default.
         n_devices: CPU devices that JAX shows in each rank, None for as many as it has.
         round_bytes: Bytes that one scatter or gather round may move in total.
+        gather: Whether traces are brought to rank 0; if not, a manifest says where they lie.
 
     Raises:
         ConfigError: A number that is not positive.
@@ -66,6 +70,7 @@ class Settings:
     cache_dir: Path | None = None
     n_devices: int | None = None
     round_bytes: int = assign.ROUND_BYTES
+    gather: bool = True
 
     def __post_init__(self) -> None:
         for name in ("min_size", "round_bytes"):
@@ -163,7 +168,7 @@ def run(
         comm: The ranks that take part.
         load: Called on rank 0 alone.
         settings: Equal on every rank.
-        output: Trace file to write, on rank 0.
+        output: Trace file, or manifest, to write, on rank 0.
         theta: Rows at which to compute moments, on rank 0; see :func:`phasic_mpi.theta.theta_rows`.
         n_moments: Highest moment.
         hooks: See :class:`Hooks`.
@@ -180,7 +185,7 @@ def run(
             graph, rows = load() if comm.rank == 0 else None, None
             if graph is not None and theta is not None:
                 rows = theta_rows(theta, graph.n_parameters, graph.parameter_names)
-        trace = _record(job, graph, store, recorder)
+        trace = _record(job, graph, store, recorder, output)
         with job.local("write"):
             if trace is not None and output is not None:
                 job.report.file_bytes = trace_io.save_trace(trace, output)
@@ -288,9 +293,16 @@ def share_trace(comm: Comm, trace: EliminationTrace | None) -> EliminationTrace:
 
 
 def _record(
-    job: _Run, graph: PhaseTypeGraph | None, store: TraceStore, recorder: Recorder
+    job: _Run,
+    graph: PhaseTypeGraph | None,
+    store: TraceStore,
+    recorder: Recorder,
+    output: Path | None,
 ) -> EliminationTrace | None:
-    """Collective. Split, plan, send, record, keep, gather and stitch; the trace on rank 0."""
+    """Collective. Split, plan, send, record, keep, gather and stitch; the trace on rank 0.
+
+    If traces are not to be gathered, writes a manifest instead.
+    """
     condensation = None
     division = Division(units=(), cut=())
     with job.local("split"):
@@ -304,6 +316,10 @@ def _record(
         own, messages = _send(job, plan, division.units)
     with job.timed("record"):
         traces = _record_and_keep(job, plan, own, messages, store, recorder)
+    if not job.settings.gather:
+        with job.timed("manifest"):
+            _write_manifest(job, plan, graph, division.units, store, output)
+        return None
     with job.local("fetch"):
         traces.update(store.load(plan.fetch[job.comm.rank]))
     with job.timed("gather"):
@@ -369,7 +385,10 @@ def _record_and_keep(
     store: TraceStore,
     recorder: Recorder,
 ) -> dict[str, BlockTrace]:
-    """Collective. Reads, records and caches the blocks of this rank, batch by batch."""
+    """Collective. Reads, records and caches the blocks of this rank, batch by batch.
+
+    Returns the traces, unless they are not to be gathered.
+    """
     comm, hooks = job.comm, job.hooks
     n_blocks = len(plan.record[comm.rank])
     seconds = {"record": 0.0, "keep": 0.0}
@@ -380,16 +399,19 @@ def _record_and_keep(
         blocks = [*own, *(block for message in messages for block in unpack_blocks(message))]
         strategy.append(recorder.prepare(blocks))
         traces: dict[str, BlockTrace] = {}
+        n_recorded = 0
         for batch in _batches(blocks):
             if stopping.is_set():
-                raise _stop(f"with {len(traces)} of {n_blocks} blocks of this rank recorded")
+                raise _stop(f"with {n_recorded} of {n_blocks} blocks of this rank recorded")
             begin = time.perf_counter()
             recorded = recorder.record(batch)
             middle = time.perf_counter()
             store.keep(recorded)
             seconds["record"] += middle - begin
             seconds["keep"] += time.perf_counter() - middle
-            traces.update((trace.key, trace) for trace in recorded)
+            n_recorded += len(recorded)
+            if job.settings.gather:
+                traces.update((trace.key, trace) for trace in recorded)
         return traces
 
     def listen() -> None:
@@ -437,6 +459,29 @@ def _stops_apart() -> Iterator[None]:
         raise _stop(
             f"in the stage '{exc.stage}', by a signal to ranks {sorted(exc.reports)}"
         ) from None
+
+
+def _write_manifest(
+    job: _Run,
+    plan: Assignment,
+    graph: PhaseTypeGraph | None,
+    units: Sequence[SccBlock],
+    store: TraceStore,
+    output: Path | None,
+) -> None:
+    """Collective. Says where the trace of each unit lies, in a file that rank 0 writes."""
+    comm = job.comm
+    keys = mpi.share(comm, [unit.key for unit in units], list[str])
+    with mpi.agree(comm, "manifest"):
+        mine = [keys[index] for index in plan.record[comm.rank]]
+        places = store.places([*mine, *plan.fetch[comm.rank]])
+    everyone = mpi.collect(comm, places)
+    with mpi.agree(comm, "write"):
+        if graph is not None and output is not None:
+            checks = {unit.key: unit.check for unit in units}
+            found = {key: place for rank in everyone for key, place in rank.items()}
+            made = Manifest(graph, store.directory, checks, found)
+            job.report.file_bytes = manifest.save(made, output)
 
 
 def _gather(job: _Run, traces: Mapping[str, BlockTrace]) -> dict[str, BlockTrace]:

@@ -78,15 +78,23 @@ def moment_results(
     theta: NDArray[np.float64],
     moments: NDArray[np.float64],
     parameter_names: tuple[str, ...] = (),
+    *,
+    rewards: NDArray[np.float64] | None = None,
+    reward_names: tuple[str, ...] = (),
 ) -> Results:
-    """Moments ``float64[n_theta, n_moments]`` of the time to absorption as results."""
+    """Moments ``float64[n_theta, n_moments]`` as results.
+
+    Of the time to absorption, or of one reward, ``float64[n_vertices]``.
+    """
     asked = quantities(
         Request(n_moments=moments.shape[1]),
         n_parameters=theta.shape[1],
         n_rewards=None,
-        has_rewards=False,
+        has_rewards=rewards is not None,
+        parameter_names=parameter_names,
+        reward_names=reward_names,
     )
-    return Results(theta, asked, {"moments": moments}, parameter_names)
+    return Results(theta, asked, {"moments": moments}, parameter_names, reward_names)
 
 
 def to_hdf5(results: Results) -> memoryview:

@@ -40,6 +40,7 @@ class TraceStore:
         local_size: Ranks on this host.
 
     Attributes:
+        directory: The cache.
         n_failed_writes: Segments that could not be written.
 
     Raises:
@@ -48,7 +49,7 @@ class TraceStore:
     """
 
     def __init__(self, directory: Path, *, rank: int, local_rank: int, local_size: int) -> None:
-        self._directory = directory
+        self.directory = directory
         self._own = directory / f"rank-{rank:05d}"
         self._local_rank, self._local_size = local_rank, local_size
         self._path_of: dict[str, Path] = {}
@@ -106,9 +107,29 @@ class TraceStore:
                 self._own,
                 exc,
             )
+            return
+        self._path_of.update((trace.key, path) for trace in traces)
+
+    def places(self, keys: Iterable[str]) -> dict[str, str]:
+        """Segment of each trace that was listed or kept here, relative to the cache.
+
+        Raises:
+            StoreError: A trace could not be kept.
+        """
+        keys = list(keys)
+        missing = [key for key in keys if key not in self._path_of]
+        if missing:
+            raise StoreError(
+                "Traces are not in the cache",
+                problem=f"expected all of {len(keys)} there, but {len(missing)} could not be "
+                f"written: see the warnings; the first is {missing[0]}",
+                context={"path": self._own},
+                resolution="make room for them and run again, or run without --no-gather",
+            )
+        return {key: str(self._path_of[key].relative_to(self.directory)) for key in keys}
 
     def _readable(self) -> Iterator[Path]:
-        for directory in rank_directories(self._directory):
+        for directory in rank_directories(self.directory):
             number = int(directory.name.removeprefix("rank-"))
             if number % self._local_size == self._local_rank or directory == self._own:
                 _require_private(directory)

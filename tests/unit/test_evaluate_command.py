@@ -14,6 +14,7 @@ from scipy.stats import gamma
 from phasic_mpi import cli
 from phasic_mpi.evaluate import expected_rewards, moments
 from phasic_mpi.graph import PhaseTypeGraph
+from phasic_mpi.graph_io import save_graph
 from phasic_mpi.models import build_model
 from phasic_mpi.trace_io import save_trace
 from tests.graphs import chain_of_sccs
@@ -509,3 +510,64 @@ def test_expected_rewards_of_a_row_per_vertex_are_the_means(
     for row, theta in zip(printed["moments"], THETA, strict=True):
         mean = expected_rewards(TRACE, theta)[0]
         np.testing.assert_allclose(np.sum(row), mean, rtol=1e-13)
+
+
+@pytest.fixture
+def manifest_file(tmp_path: Path) -> Path:
+    save_graph(GRAPH, tmp_path / "graph.h5")
+    options = ["run", tmp_path / "graph.h5", "-o", tmp_path / "m.h5", "--cache", tmp_path / "cache"]
+    assert cli.main([*map(str, options), "--no-gather"]) == 0
+    return tmp_path / "m.h5"
+
+
+def test_a_manifest_is_evaluated_like_a_trace(
+    manifest_file: Path, trace_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    asked = (*FLAGS, "--moments", 2, "--cdf", "1,2")
+    assert run_json(capsys, manifest_file, *asked) == run_json(capsys, trace_file, *asked)
+
+
+def test_distributed_moments_are_those_of_the_scalar_path_bit_for_bit(
+    manifest_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    printed = run_json(capsys, manifest_file, *FLAGS, "--moments", 3, "--distributed")
+    assert printed["moments"] == moments(TRACE, THETA, 3).tolist()
+    reward = GRAPH.reward_names[0]
+    printed = run_json(capsys, manifest_file, *FLAGS, "--distributed", "--reward", reward)
+    assert printed["reward_names"] == [reward]
+    assert printed["moments"] == moments(TRACE, THETA, 1, reward).tolist()
+
+
+@pytest.mark.parametrize("options", [["--cdf", "1"], ["--gradient"], ["--plot", "x.png"]])
+def test_what_is_no_moment_is_not_distributed(
+    manifest_file: Path, capfd: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    assert run(manifest_file, *FLAGS, "--distributed", *options) == 1
+    assert "expected moments alone" in capfd.readouterr().err
+
+
+def test_several_rewards_are_not_distributed(
+    manifest_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "rewards.npy", np.ones((2, GRAPH.n_vertices)))
+    options = ["--rewards", tmp_path / "rewards.npy", "--distributed"]
+    assert run(manifest_file, *FLAGS, *options) == 1
+    assert "expected one reward at most, got 2" in capfd.readouterr().err
+
+
+def test_a_trace_is_no_manifest(trace_file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(trace_file, *FLAGS, "--distributed") == 1
+    assert "phasic_mpi.manifest" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["-o", "m.h5", "--theta", "1,1"], ["-o", "m.h5", "--moments", "2"]]
+)
+def test_a_run_that_does_not_gather_needs_a_manifest_and_computes_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    save_graph(GRAPH, tmp_path / "graph.h5")
+    assert cli.main(["run", str(tmp_path / "graph.h5"), "--no-gather", *options]) == 1
+    assert "Traces cannot be left in the cache" in capfd.readouterr().err

@@ -1,0 +1,165 @@
+"""Manifests: a graph, and where in a cache the traces of its blocks and parts lie.
+
+``run --no-gather`` writes one in place of a trace, so that no rank ever holds all patterns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from phasic_mpi import files, graph_io, hdf5, segment
+from phasic_mpi.errors import DamagedFileError, StoreError
+from phasic_mpi.graph import PhaseTypeGraph
+from phasic_mpi.parts import divide, join_all
+from phasic_mpi.scc import SccBlock, condense
+from phasic_mpi.stitch import stitch
+from phasic_mpi.trace import BlockTrace, EliminationTrace
+
+FILETYPE = "phasic_mpi.manifest"
+VERSION = (1, 0)
+
+# A segment relative to its cache, as the store names it.
+_PLACE = re.compile(r"rank-\d{5,}/[0-9a-f]{64}\.h5")
+
+_OWN = ("unit_key", "unit_check", "unit_segment", "segment")
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """What :func:`save` has written.
+
+    Attributes:
+        graph: The graph.
+        cache: The cache that holds the traces.
+        checks: Check of each unit by key.
+        places: Segment of each unit by key, relative to the cache.
+    """
+
+    graph: PhaseTypeGraph
+    cache: Path
+    checks: dict[str, str]
+    places: dict[str, str]
+
+    def traces(self, units: Iterable[SccBlock]) -> dict[str, BlockTrace]:
+        """Reads the traces of these units, a segment at a time.
+
+        Raises:
+            StoreError: The manifest does not list one of them under its check, or a segment is
+                not there, is damaged or does not hold what it should.
+        """
+        wanted: dict[str, list[str]] = {}
+        for unit in units:
+            if self.checks.get(unit.key) != unit.check:
+                raise StoreError(
+                    "The manifest is of another recording",
+                    problem=f"expected the check {unit.check}, got {self.checks.get(unit.key)}",
+                    context={"block": unit.key, "units listed": len(self.checks)},
+                    resolution="record the graph again with this version of phasic_mpi",
+                )
+            wanted.setdefault(self.places[unit.key], []).append(unit.key)
+        found: dict[str, BlockTrace] = {}
+        for place, keys in sorted(wanted.items()):
+            held = self._read(place)
+            missing = [key for key in keys if key not in held]
+            if missing:
+                self._refuse(place, f"expected the trace of {missing[0]}, which it does not hold")
+            found.update((key, held[key]) for key in keys)
+        return found
+
+    def _read(self, place: str) -> dict[str, BlockTrace]:
+        try:
+            return segment.read(self.cache / place)
+        except FileNotFoundError:
+            self._refuse(place, "expected it to be there, and it is not")
+
+    def _refuse(self, place: str, problem: str) -> NoReturn:
+        raise StoreError(
+            "A segment that a manifest needs cannot be used",
+            problem=problem,
+            context={"path": self.cache / place},
+            resolution="put the cache back where the run wrote it, visible from this host, or run "
+            "again",
+        )
+
+
+def save(manifest: Manifest, path: Path) -> int:
+    """Writes a manifest, whole or not at all, and returns its size in bytes.
+
+    Raises:
+        OSError: The file system refuses.
+    """
+    checks, places = manifest.checks, manifest.places
+    segments = sorted(set(places.values()))
+    index = {place: number for number, place in enumerate(segments)}
+    datasets = graph_io.columns(manifest.graph) | {
+        "unit_key": np.array(list(checks), dtype="S64"),
+        "unit_check": np.array(list(checks.values()), dtype="S32"),
+        "unit_segment": np.array([index[places[key]] for key in checks], dtype=np.int64),
+        "segment": np.array(segments, dtype="S128"),
+    }
+    facts = {
+        **graph_io.summary(manifest.graph),
+        "cache": str(manifest.cache.absolute()),
+        "n_units": len(checks),
+        "n_segments": len(segments),
+    }
+    image = hdf5.encode(FILETYPE, VERSION, datasets=datasets, attributes={}, summary=facts)
+    files.write_atomically(path, image, mode=0o666)
+    return len(image)
+
+
+def load(path: Path) -> Manifest:
+    """Reads a manifest and checks every byte of it; the cache is not touched.
+
+    Raises:
+        StoreError: The file is damaged, of another kind, or of another major version.
+        OSError: The file cannot be read.
+    """
+    names = dict.fromkeys((*graph_io.COLUMNS, *_OWN), 0)
+    arrays, header = hdf5.read(path, filetype=FILETYPE, version=VERSION, names=names)
+    key, check, place, segments = (arrays.pop(name) for name in _OWN)
+    listed = segments.astype(str).tolist()
+    in_range = key.shape == check.shape == place.shape and set(place.tolist()) <= set(
+        range(len(listed))
+    )
+    if not in_range or not all(map(_PLACE.fullmatch, listed)):
+        raise DamagedFileError(
+            f"{path} is damaged",
+            problem=f"expected a segment of a rank's directory for each of {key.size} units",
+            context={"path": path},
+            resolution="run again: what is in the cache is not recorded again",
+        )
+    keys = key.astype(str).tolist()
+    return Manifest(
+        graph=graph_io.graph_from_columns(arrays),
+        cache=Path(header.summary["cache"]),
+        checks=dict(zip(keys, check.astype(str).tolist(), strict=True)),
+        places={key: listed[index] for key, index in zip(keys, place.tolist(), strict=True)},
+    )
+
+
+def load_trace(path: Path) -> EliminationTrace:
+    """The trace that the run would have gathered, read from the segments of its cache."""
+    manifest = load(path)
+    condensation = condense(manifest.graph)
+    traces = block_traces(manifest, condensation.distinct)
+    return stitch(manifest.graph, condensation, traces, consume=True)
+
+
+def block_traces(manifest: Manifest, blocks: tuple[SccBlock, ...]) -> dict[str, BlockTrace]:
+    """Traces of whole blocks by key, those of cut ones joined from their parts.
+
+    Raises:
+        StoreError: See :meth:`Manifest.traces`.
+        PayloadError: What was read does not fit the blocks.
+    """
+    division = divide(blocks)
+    traces = manifest.traces(division.units)
+    join_all(division, traces)
+    return traces

@@ -59,7 +59,8 @@ class Assignment:
 def estimated_cost(block: SccBlock) -> float:
     """Estimated cost of recording, in units of :data:`SECONDS_PER_COST`; about an entry of L and U.
 
-    What fills in around a part of a separator is nearly full. Elsewhere it is taken to grow with
+    What fills in around a part of a separator is nearly full; reading its edges counts as well,
+    where it is small. Elsewhere it is taken to grow with
     ``m (2 + n^(1/3))``, as minimum degree fills a lattice of two dimensions to about ``m n^0.25``,
     of three to ``m n^0.38``, and with the boundary of a part. Graphs of many kinds are met within a
     factor of two.
@@ -67,7 +68,8 @@ def estimated_cost(block: SccBlock) -> float:
     n, n_boundary = block.n_recorded, block.n_boundary
     n_own = n - n_boundary
     if block.n_below:
-        return float(_BLOCK_COST + n_own * (n_own + 2 * n_boundary))
+        fill = n_own * (n_own + 2 * n_boundary)
+        return float(_BLOCK_COST + 0.9 * fill + 6.0 * block.n_edges)
     return float(_BLOCK_COST + 1.5 * block.n_edges * (2.0 + np.cbrt(n)) + 0.5 * n_own * n_boundary)
 
 

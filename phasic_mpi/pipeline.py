@@ -391,7 +391,7 @@ def _record_and_keep(
     """
     comm, hooks = job.comm, job.hooks
     n_blocks = len(plan.record[comm.rank])
-    seconds = {"record": 0.0, "keep": 0.0}
+    seconds = {"record": 0.0, "cpu": 0.0, "keep": 0.0}
     stopping = threading.Event()
     strategy: list[str] = []
 
@@ -403,9 +403,10 @@ def _record_and_keep(
         for batch in _batches(blocks):
             if stopping.is_set():
                 raise _stop(f"with {n_recorded} of {n_blocks} blocks of this rank recorded")
-            begin = time.perf_counter()
+            begin, cpu = time.perf_counter(), time.process_time()
             recorded = recorder.record(batch)
             middle = time.perf_counter()
+            seconds["cpu"] += time.process_time() - cpu
             store.keep(recorded)
             seconds["record"] += middle - begin
             seconds["keep"] += time.perf_counter() - middle
@@ -422,6 +423,7 @@ def _record_and_keep(
     traces = mpi.run_failfast(comm, "record", work, cancel=recorder.cancel, on_idle=listen)
     job.report.strategy = ", ".join(sorted(set(mpi.collect(comm, strategy[0]))))
     job.report.record_seconds = mpi.collect(comm, seconds["record"])
+    job.report.record_cpu_seconds = mpi.collect(comm, seconds["cpu"])
     job.report.keep_seconds = mpi.collect(comm, seconds["keep"])
     return traces
 

@@ -85,6 +85,8 @@ class RunReport(Report):
         n_failed_cache_writes: Segments that could not be written to a cache.
         balance: Largest by mean planned load of a rank; 1 is even.
         record_seconds: Per rank, seconds spent recording.
+        record_cpu_seconds: Per rank, seconds of all its threads in that time; fewer than
+            ``record_seconds`` with one thread if something else uses its core.
         keep_seconds: Per rank, seconds spent writing the cache.
         peak_rss_bytes: Per rank, largest resident memory so far.
     """
@@ -112,6 +114,7 @@ class RunReport(Report):
     n_failed_cache_writes: int = 0
     balance: float = 1.0
     record_seconds: list[float] = field(default_factory=list)
+    record_cpu_seconds: list[float] = field(default_factory=list)
     keep_seconds: list[float] = field(default_factory=list)
     peak_rss_bytes: list[int] = field(default_factory=list)
 

@@ -15,7 +15,7 @@ namespace phasic_mpi {
 namespace {
 
 constexpr int32_t kNone = -1;
-constexpr size_t kSliceVertices = 64;
+constexpr size_t kSliceVertices = 48;
 constexpr int64_t kSomeProducts = 300;   // per edge, counted both ways: cutting is tried
 constexpr int64_t kManyProducts = 1000;  // likewise: it is not compared in large blocks
 constexpr int32_t kLargeVertices = 5000;

@@ -403,10 +403,10 @@ def _record_and_keep(
         for batch in _batches(blocks):
             if stopping.is_set():
                 raise _stop(f"with {n_recorded} of {n_blocks} blocks of this rank recorded")
-            begin, cpu = time.perf_counter(), time.process_time()
+            begin, cpu = time.perf_counter(), time.thread_time()
             recorded = recorder.record(batch)
             middle = time.perf_counter()
-            seconds["cpu"] += time.process_time() - cpu
+            seconds["cpu"] += time.thread_time() - cpu
             store.keep(recorded)
             seconds["record"] += middle - begin
             seconds["keep"] += time.perf_counter() - middle

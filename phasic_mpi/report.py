@@ -85,8 +85,8 @@ class RunReport(Report):
         n_failed_cache_writes: Segments that could not be written to a cache.
         balance: Largest by mean planned load of a rank; 1 is even.
         record_seconds: Per rank, seconds spent recording.
-        record_cpu_seconds: Per rank, seconds of all its threads in that time; fewer than
-            ``record_seconds`` with one thread if something else uses its core.
+        record_cpu_seconds: Per rank, seconds of processor of the thread that records; fewer than
+            ``record_seconds`` if something else uses its core, or if JAX's threads do the work.
         keep_seconds: Per rank, seconds spent writing the cache.
         peak_rss_bytes: Per rank, largest resident memory so far.
     """

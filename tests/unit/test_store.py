@@ -72,6 +72,38 @@ def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path, mode: i
     assert "chmod 700" in caught.value.resolution
 
 
+@pytest.mark.parametrize("what", ["rank-00000", "rank-00001"])
+def test_a_link_in_the_place_of_a_rank_directory_is_refused(tmp_path: Path, what: str) -> None:
+    cache, elsewhere = tmp_path / "cache", tmp_path / "elsewhere"
+    for directory in (cache, elsewhere):
+        directory.mkdir(mode=0o700)
+    (cache / what).symlink_to(elsewhere)
+    with pytest.raises(StoreAccessError, match=f"a link to {elsewhere}") as caught:
+        open_store(cache).fingerprints()
+    assert caught.value.context["path"] == cache / what
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_link_in_the_place_of_a_segment_is_refused(tmp_path: Path) -> None:
+    open_store(tmp_path / "elsewhere").keep(TRACES)
+    (segment_elsewhere,) = store.all_segments(tmp_path / "elsewhere")
+    cache = open_store(tmp_path / "cache")
+    link = tmp_path / "cache" / "rank-00000" / segment_elsewhere.name
+    link.symlink_to(segment_elsewhere)
+    with pytest.raises(StoreAccessError, match="symbolic link"):
+        cache.fingerprints()
+    with pytest.raises(StoreAccessError, match="symbolic link"):
+        store.prune(tmp_path / "cache")
+    assert segment_elsewhere.exists()
+
+
+def test_a_cache_may_be_named_by_a_link(tmp_path: Path) -> None:
+    open_store(tmp_path / "elsewhere")
+    (tmp_path / "cache").symlink_to(tmp_path / "elsewhere")
+    open_store(tmp_path / "cache").keep(TRACES)
+    assert set(open_store(tmp_path / "elsewhere").fingerprints()) == {t.key for t in TRACES}
+
+
 def test_a_directory_of_another_user_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,6 @@ the library in the wheel of kvxopt, called through ctypes (``requirements-peers.
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import sys
 import time
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.options import names_and_repeats
 from phasic_mpi import _core
 from phasic_mpi.models import build_model
 from phasic_mpi.scc import SccBlock, condense
@@ -195,18 +195,12 @@ def compare(
 
 def main() -> None:
     """Prints the table, a graph as soon as it is known."""
-    parser = argparse.ArgumentParser(description="Elimination orders against METIS and AMD")
-    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(CASES))
-    parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
-    unknown = set(options.names) - set(CASES)
-    if unknown or options.repeats < 1:
-        parser.error(f"unknown names {sorted(unknown)} or fewer than one repeat")
+    names, repeats = names_and_repeats("Elimination orders against METIS and AMD", CASES, repeats=5)
     methods = load_methods()
     columns = f"{'nnz(L+U)':>14}{'ratio':>7}{'products':>14}{'ratio':>7}{'seconds':>10}{'ratio':>7}"
     print(f"{'':18}{columns}")
-    for name in options.names or CASES:
-        print(compare(name, CASES[name](), methods, options.repeats), flush=True)
+    for name in names:
+        print(compare(name, CASES[name](), methods, repeats), flush=True)
 
 
 if __name__ == "__main__":

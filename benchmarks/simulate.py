@@ -16,7 +16,6 @@ traces and rank 0 reads these, at seconds that are measured here on the messages
 
 from __future__ import annotations
 
-import argparse
 import gc
 import heapq
 import tempfile
@@ -32,6 +31,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import names_and_repeats
 from benchmarks.scaling import run
 from phasic_mpi import _core, assign
 from phasic_mpi.graph import PhaseTypeGraph
@@ -83,23 +83,20 @@ def measure(graph: PhaseTypeGraph, repeats: int) -> Units:
     for repeat in range(repeats):
         store = _core.BlockStore()
         # What was freed before is put in order by whoever asks for memory first.
-        store.record(
-            store.put(blocks[0].row_ptr, blocks[0].col, blocks[0].n_below, blocks[0].n_boundary)
-        )
+        record(store, blocks[0])
         patterns = []
         for index, block in enumerate(blocks):
             begin = time.thread_time()
-            handle = store.put(block.row_ptr, block.col, block.n_below, block.n_boundary)
-            store.record(handle)
-            patterns.append(store.take(handle))
+            patterns.append(record(store, block))
             seconds[repeat, index] = time.thread_time() - begin
     gc.enable()
     payloads = np.array([len(encode_block(block)) for block in blocks])
-    traces = np.array([sum(array.nbytes for array in pattern) for pattern in patterns[1:]])
+    traces = np.array([sum(array.nbytes for array in pattern) for pattern in patterns])
     return Units(blocks, seconds.min(axis=0), payloads, traces)
 
 
 def record(store: _core.BlockStore, block: SccBlock) -> tuple[NDArray[Any], ...]:
+    """What a recorder does for one unit, on the calling thread."""
     handle = store.put(block.row_ptr, block.col, block.n_below, block.n_boundary)
     store.record(handle)
     return store.take(handle)
@@ -188,15 +185,10 @@ class Model:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Recording and runs on many ranks, by simulation")
-    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(CASES))
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    unknown = set(options.names) - set(CASES)
-    if unknown or options.repeats < 1:
-        parser.error(f"unknown names {sorted(unknown)} or fewer than one repeat")
-    for name in options.names or CASES:
-        simulate(name, options.repeats)
+    description = "Recording and runs on many ranks, by simulation"
+    names, repeats = names_and_repeats(description, CASES, repeats=3)
+    for name in names:
+        simulate(name, repeats)
 
 
 def simulate(name: str, repeats: int) -> None:

@@ -55,8 +55,7 @@ class TraceStore:
         self._path_of: dict[str, Path] = {}
         self.n_failed_writes = 0
         _make_private(directory)
-        _refuse_link(self._own)
-        _make_private(self._own)
+        _make_private_in_cache(self._own)
 
     def fingerprints(self) -> dict[str, str]:
         """Key and check of every trace that this rank can read.
@@ -203,7 +202,8 @@ def copy(source: Path, target: Path) -> list[Path]:
 
     Raises:
         StoreError: The source is no cache, or a segment of it is damaged.
-        StoreAccessError: The target cannot be made, or others can write to it.
+        StoreAccessError: The target cannot be made, others can write to it, or a cache holds a
+            symbolic link.
     """
     _make_private(target)
     copied = []
@@ -211,7 +211,7 @@ def copy(source: Path, target: Path) -> list[Path]:
         place = target / path.relative_to(source)
         if not place.exists():
             image = hdf5.read_image(path)
-            _make_private(place.parent)
+            _make_private_in_cache(place.parent)
             files.write_atomically(place, image)
             copied.append(place)
     return copied
@@ -280,6 +280,12 @@ def _make_private(path: Path) -> None:
             resolution="give another directory with --cache, or have this one's parent opened",
         ) from exc
     _require_private(path)
+
+
+def _make_private_in_cache(path: Path) -> None:
+    """A directory below the one that the user has named, which alone may be a link."""
+    _refuse_link(path)
+    _make_private(path)
 
 
 def _refuse_link(path: Path) -> None:

@@ -57,11 +57,12 @@ def expected_trace(directory: Path) -> bytes:
 
 
 def kill_once(directory: Path, seed: int, expected: bytes) -> Kill | None:
-    """One kill and all checks; None if the run ended before it was hit.
+    """One kill in a new directory, and all checks; None if the run ended before it was hit.
 
     Raises:
         AssertionError: A promise was not kept.
     """
+    directory.mkdir()
     rng = random.Random(seed)
     mark = uuid.uuid4().hex
     begin = time.monotonic()
@@ -104,14 +105,13 @@ def processes_of(mark: str) -> dict[int, str]:
     return found
 
 
-def wait_for_rank(directory: Path, rank: int) -> int:
-    """Process number of a rank that has begun to record."""
+def wait_for_rank(directory: Path, rank: int) -> None:
+    """Waits until a rank has begun to record."""
     path = directory / f"pid.{rank}"
     deadline = time.monotonic() + 30
     while not path.exists():
         assert time.monotonic() < deadline, "the rank does not come to record"
         time.sleep(0.01)
-    return int(path.read_text())
 
 
 def keys_held(directory: Path) -> set[str]:
@@ -147,7 +147,6 @@ def main() -> int:
         seed = options.seed
         while len(kills) + len(broken) < options.kills:
             directory = Path(name) / str(seed)
-            directory.mkdir()
             try:
                 kill = kill_once(directory, seed, expected)
             except AssertionError as exc:

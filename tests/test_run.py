@@ -204,7 +204,7 @@ def test_a_killed_process_ends_the_run_and_loses_nothing_that_was_committed(
 ) -> None:
     # A run that ends before it is hit is no kill; the next seeds are as good.
     seeds = range(seed, 1000, 20)
-    assert any(_kill(tmp_path / str(seed), seed, expected_trace) for seed in seeds)
+    assert any(kills.kill_once(tmp_path / str(seed), seed, expected_trace) for seed in seeds)
 
 
 def test_sixty_four_ranks_on_a_few_cores_run_the_bundled_model(tmp_path: Path) -> None:
@@ -224,8 +224,3 @@ def _wait_for_segments(cache: Path, n: int) -> None:
     while not cache.exists() or len(list(cache.glob("cache/rank-*/*.h5"))) < n:
         assert time.monotonic() < deadline, "nothing is recorded"
         time.sleep(0.01)
-
-
-def _kill(directory: Path, seed: int, expected: bytes) -> kills.Kill | None:
-    directory.mkdir()
-    return kills.kill_once(directory, seed, expected)

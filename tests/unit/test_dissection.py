@@ -224,7 +224,7 @@ def test_orders_change_only_with_the_schema_of_blocks() -> None:
     blocks = [pattern(int(np.prod(sizes)), lattice_edges(*sizes)) for sizes in shapes]
     orders = b"".join(_core.elimination_order(*block).astype("<i4").tobytes() for block in blocks)
     assert (BLOCK_SCHEMA, hashlib.sha256(orders).hexdigest()[:16]) == (
-        "phasic_mpi.block.3",
+        "phasic_mpi.block.4",
         "09250e9507b477ac",
     )
 

@@ -97,6 +97,16 @@ def test_a_link_in_the_place_of_a_segment_is_refused(tmp_path: Path) -> None:
     assert segment_elsewhere.exists()
 
 
+def test_copying_does_not_write_through_a_link_in_the_target(tmp_path: Path) -> None:
+    open_store(tmp_path / "source").keep(TRACES)
+    for name in ("target", "elsewhere"):
+        (tmp_path / name).mkdir(mode=0o700)
+    (tmp_path / "target" / "rank-00000").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreAccessError, match="symbolic link"):
+        store.copy(tmp_path / "source", tmp_path / "target")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_a_cache_may_be_named_by_a_link(tmp_path: Path) -> None:
     open_store(tmp_path / "elsewhere")
     (tmp_path / "cache").symlink_to(tmp_path / "elsewhere")

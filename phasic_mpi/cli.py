@@ -96,8 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except Exception:
         # Not an error that the ranks agreed on: the others may be waiting for this one.
-        log.write_line(f"[rank {config.launcher_rank()}] {traceback.format_exc()}")
-        abort_all(FAILED)
+        try:
+            log.write_line(f"[rank {config.launcher_rank()}] {traceback.format_exc()}")
+        finally:
+            abort_all(FAILED)
         return FAILED
 
 

@@ -29,7 +29,7 @@ from phasic_mpi.errors import (
     PhasicMpiError,
     StageError,
 )
-from phasic_mpi.log import write_line
+from phasic_mpi.log import drain, write_line
 
 T = TypeVar("T")
 
@@ -95,12 +95,17 @@ def open_world() -> Comm:
 
 
 def abort_all(code: int) -> None:
-    """Ends all ranks at once with exit status ``code``, for errors the ranks did not agree on.
+    """Ends all ranks with exit status ``code``, for errors the ranks did not agree on.
+
+    Waits for the launcher to read what this rank has said, because aborting loses the rest.
 
     Returns if MPI has not been started or there is one rank.
     """
     if "mpi4py.MPI" in sys.modules and _mpi().COMM_WORLD.size > 1:
-        _mpi().COMM_WORLD.Abort(code)
+        try:
+            drain()
+        finally:
+            _mpi().COMM_WORLD.Abort(code)
 
 
 def wrap(communicator: Any) -> Comm:
@@ -316,8 +321,12 @@ def ending_all(comm: Comm) -> Iterator[None]:
         raise
     except BaseException:
         if comm.size > 1:
-            write_line(f"[rank {comm.rank}/{comm.size} on {comm.host}] {traceback.format_exc()}")
-            abort_all(1)
+            try:
+                write_line(
+                    f"[rank {comm.rank}/{comm.size} on {comm.host}] {traceback.format_exc()}"
+                )
+            finally:
+                abort_all(1)
         raise
 
 

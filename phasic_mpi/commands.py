@@ -36,6 +36,8 @@ _DEMO_MOMENTS = 2
 
 _DAY = 86_400
 
+_SAME_REQUEST_SECONDS = 5
+
 
 def run(options: argparse.Namespace) -> int:
     """Records a trace; see :func:`phasic_mpi.pipeline.run`."""
@@ -99,21 +101,26 @@ def _loader(path: Path | None) -> Callable[[], PhaseTypeGraph]:
 def _stop_signals() -> Iterator[Callable[[], bool]]:
     """While inside, SIGUSR1 and SIGTERM ask the run to stop; yields whether one came.
 
-    A second one ends the process as ever.
+    One that follows within seconds is the same request: ``timeout`` and batch systems signal both a
+    launcher and its group, and launchers forward each. A later one ends the process as ever. A run
+    that was asked to stop is deaf to both once it leaves: its exit status must be its own.
     """
-    received: list[int] = []
+    since = math.inf
 
     def note(number: int, frame: FrameType | None) -> None:
         del frame
-        received.append(number)
-        signal.signal(number, signal.SIG_DFL)
+        nonlocal since
+        since = min(since, time.monotonic())
+        if time.monotonic() > since + _SAME_REQUEST_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGUSR1, signal.SIGTERM)}
     try:
-        yield lambda: bool(received)
+        yield lambda: since < math.inf
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler if since == math.inf else signal.SIG_IGN)
 
 
 def _report_run(options: argparse.Namespace, result: RunResult) -> None:

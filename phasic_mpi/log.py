@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+import stat
+import termios
+import time
 
 LOGGER_NAME = "phasic_mpi"
 LEVELS = ("debug", "info", "warning", "error")
 
 _STDERR = 2
+
+_LONGEST_DRAIN_SECONDS = 2.0
 
 
 def get_logger() -> logging.Logger:
@@ -19,6 +25,18 @@ def get_logger() -> logging.Logger:
 def write_line(text: str) -> None:
     """Writes ``text`` and a line end to stderr in one system call."""
     os.write(_STDERR, (text + "\n").encode("utf-8", "backslashreplace"))
+
+
+def drain() -> None:
+    """Waits, two seconds at most, until the launcher has read all that was written to stderr.
+
+    What still lies in the pipe when MPI aborts is lost: launchers end without looking.
+    """
+    if not stat.S_ISFIFO(os.fstat(_STDERR).st_mode):
+        return
+    deadline = time.monotonic() + _LONGEST_DRAIN_SECONDS
+    while any(fcntl.ioctl(_STDERR, termios.FIONREAD, bytes(4))) and time.monotonic() < deadline:
+        time.sleep(1e-3)
 
 
 class _LineHandler(logging.Handler):

@@ -186,12 +186,16 @@ def test_a_bug_outside_of_any_agreement_ends_all_ranks(tmp_path: Path) -> None:
     assert time.monotonic() - begin < END_SECONDS
 
 
-def test_a_signal_stops_the_run_with_status_75_and_a_rerun_goes_on(
-    tmp_path: Path, expected_trace: bytes
+@pytest.mark.parametrize("gaps", [[], [0.0], [0.1, 0.1]])
+def test_a_signal_however_often_it_is_forwarded_stops_the_run_and_a_rerun_goes_on(
+    tmp_path: Path, expected_trace: bytes, gaps: list[float]
 ) -> None:
     process = start([ROOT / "tests" / "faulty_run.py", "slow", tmp_path], n_ranks=2)
     _wait_for_segments(tmp_path, 1)
     process.send_signal(signal.SIGUSR1)
+    for gap in gaps:
+        time.sleep(gap)
+        process.send_signal(signal.SIGUSR1)
     done = finish(process, timeout=30)
     assert done.returncode == 75, done.stderr
     assert "run it again" in done.stderr

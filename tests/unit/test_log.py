@@ -4,6 +4,9 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +92,27 @@ def test_importing_the_package_configures_no_log() -> None:
     code = "import logging, phasic_mpi.log; print(logging.getLogger('phasic_mpi').handlers)"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
     assert done.stdout == b"[]\n"
+
+
+def test_draining_waits_until_what_was_written_has_been_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, writer = os.pipe()
+    monkeypatch.setattr(log, "_STDERR", writer)
+    log.write_line("heard")
+    threading.Timer(0.2, os.read, (reader, 100)).start()
+    begin = time.monotonic()
+    log.drain()
+    assert 0.15 < time.monotonic() - begin < 1.5
+    monkeypatch.setattr(log, "_LONGEST_DRAIN_SECONDS", 0.1)
+    log.write_line("unheard")
+    log.drain()
+    assert os.read(reader, 100) == b"unheard\n"
+
+
+def test_files_are_not_drained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with (tmp_path / "errors").open("wb") as file:
+        monkeypatch.setattr(log, "_STDERR", file.fileno())
+        log.write_line("kept")
+        log.drain()
+    assert (tmp_path / "errors").read_text() == "kept\n"

@@ -96,10 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except Exception:
         # Not an error that the ranks agreed on: the others may be waiting for this one.
-        try:
-            log.write_line(f"[rank {config.launcher_rank()}] {traceback.format_exc()}")
-        finally:
-            abort_all(FAILED)
+        abort_all(FAILED, f"[rank {config.launcher_rank()}] {traceback.format_exc()}")
         return FAILED
 
 

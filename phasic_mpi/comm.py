@@ -94,17 +94,19 @@ def open_world() -> Comm:
     return comm
 
 
-def abort_all(code: int) -> None:
-    """Ends all ranks with exit status ``code``, for errors the ranks did not agree on.
+def abort_all(code: int, last_words: str) -> None:
+    """Says ``last_words`` and ends all ranks with ``code``, for errors they did not agree on.
 
-    Waits for the launcher to read what this rank has said, because aborting loses the rest.
-
-    Returns if MPI has not been started or there is one rank.
+    Waits for the launcher to read what was said, because aborting loses the rest. Returns if MPI
+    has not been started or there is one rank.
     """
-    if "mpi4py.MPI" in sys.modules and _mpi().COMM_WORLD.size > 1:
-        try:
+    has_others = "mpi4py.MPI" in sys.modules and _mpi().COMM_WORLD.size > 1
+    try:
+        write_line(last_words)
+        if has_others:
             drain()
-        finally:
+    finally:
+        if has_others:
             _mpi().COMM_WORLD.Abort(code)
 
 
@@ -321,12 +323,8 @@ def ending_all(comm: Comm) -> Iterator[None]:
         raise
     except BaseException:
         if comm.size > 1:
-            try:
-                write_line(
-                    f"[rank {comm.rank}/{comm.size} on {comm.host}] {traceback.format_exc()}"
-                )
-            finally:
-                abort_all(1)
+            where = f"[rank {comm.rank}/{comm.size} on {comm.host}]"
+            abort_all(1, f"{where} {traceback.format_exc()}")
         raise
 
 

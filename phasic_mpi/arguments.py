@@ -73,9 +73,18 @@ def positive(text: str) -> int:
 
 def days(text: str) -> float:
     """A number of days."""
+    return _number_of("days", text)
+
+
+def seconds(text: str) -> float:
+    """A number of seconds."""
+    return _number_of("seconds", text)
+
+
+def _number_of(unit: str, text: str) -> float:
     (number, *more) = numbers(text)
     if more or number < 0:
-        raise argparse.ArgumentTypeError(f"expected a number of days, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number of {unit}, got {text!r}")
     return number
 
 

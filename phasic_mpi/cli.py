@@ -1,12 +1,14 @@
 """The command line: options, and how a command ends.
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 75 stopped by a signal with everything recorded so far
-committed. Under a launcher all ranks end with the same one, and rank 0 speaks for all.
+Exit status: 0 done, 1 failed, 2 wrong usage, 75 stopped (by a signal, or as a rank gives no sign of
+life) with everything recorded so far committed. Under a launcher all ranks end with the same one,
+and rank 0 speaks for all.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any, NoReturn
 from phasic_mpi import __version__, arguments, config, log, pictures, quantities
 from phasic_mpi.errors import ConfigError, PhasicMpiError, RunStoppedError
 
-DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 75
+DONE, FAILED, USAGE, STOPPED = 0, 1, 2, os.EX_TEMPFAIL
 
 _RUN_EXAMPLES = """\
 examples:
@@ -202,6 +204,17 @@ def _add_moments(command: Any) -> None:
     )
 
 
+def _add_deadline(command: Any) -> None:
+    command.add_argument(
+        "--deadline",
+        type=arguments.seconds,
+        default=config.DEADLINE_SECONDS,
+        metavar="SECONDS",
+        help="end all ranks, with status 75, if one gives no sign of life for so long; 0 waits for "
+        f"ever (default: {config.DEADLINE_SECONDS:g})",
+    )
+
+
 def _add_run(commands: Any) -> None:
     run = _add(
         commands,
@@ -255,6 +268,7 @@ def _add_run(commands: Any) -> None:
     )
     _add_theta(run, "compute moments too, at these parameters")
     _add_moments(run)
+    _add_deadline(run)
     run.add_argument(
         "--report", type=Path, metavar="FILE.json", help="write what the run did as JSON"
     )
@@ -304,6 +318,7 @@ def _add_evaluate(commands: Any) -> None:
     )
     _add_quantities(evaluate)
     _add_outputs(evaluate)
+    _add_deadline(evaluate)
     evaluate.add_argument(
         "--memory",
         type=arguments.number_of_bytes,

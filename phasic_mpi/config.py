@@ -29,6 +29,13 @@ _SHARED_LIBRARIES = (
     "jax",
 )
 
+# Asks for a fault: see phasic_mpi.faults.
+FAULT_VARIABLE = "PHASIC_MPI_FAULT"
+
+# A rank that gives no sign of life for so long is taken to be stopped. Ranks that share a core with
+# dozens of others, or wait for a swapped page, are silent for seconds.
+DEADLINE_SECONDS = 300.0
+
 _THREAD_VARIABLES = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -72,11 +79,17 @@ def default_cache_dir() -> Path:
     return (base if base.is_absolute() else Path.home() / ".cache") / "phasic_mpi"
 
 
+def fault() -> str | None:
+    """The fault that a test asks for, if one does."""
+    return os.environ.get(FAULT_VARIABLE)
+
+
 def code_facts() -> dict[str, str]:
     """Versions and checksums that must agree on all ranks."""
     facts = {name: _version(name) for name in _SHARED_LIBRARIES}
     facts["python"] = platform.python_version()
     facts["compiled core"] = core_checksum()
+    facts[FAULT_VARIABLE] = fault() or "not set"
     return facts
 
 

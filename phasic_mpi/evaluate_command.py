@@ -40,26 +40,26 @@ def evaluate(options: argparse.Namespace) -> int:
     request = _request(options)
     if options.distributed:
         return _evaluate_distributed(options, form, request)
-    comm = mpi.open_world()
-    log.configure(options.log_level, rank=comm.rank, size=comm.size)
-    with mpi.agree(comm, "arguments"):
-        if comm.rank == 0:
-            _require_outputs(options)
-    with Progress(enabled=comm.rank == 0, counted="theta") as progress:
-        report, evaluator, found = evaluate_on_ranks(
-            comm,
-            lambda: _load(options),
-            request,
-            memory=options.memory or DEFAULT_MEMORY,
-            hooks=Hooks(on_progress=progress.update),
-        )
-    with mpi.agree(comm, "plot"):
-        if found is not None and options.plot is not None:
-            draw(options.plot, evaluator, request, found.theta)
-    with mpi.agree(comm, "write"):
-        if found is not None:
-            _write(found, form, options.output)
-            _write_report(report, options.report)
+    with mpi.open_ranks(deadline=options.deadline) as comm:
+        log.configure(options.log_level, rank=comm.rank, size=comm.size)
+        with mpi.agree(comm, "arguments"):
+            if comm.rank == 0:
+                _require_outputs(options)
+        with Progress(enabled=comm.rank == 0, counted="theta") as progress:
+            report, evaluator, found = evaluate_on_ranks(
+                comm,
+                lambda: _load(options),
+                request,
+                memory=options.memory or DEFAULT_MEMORY,
+                hooks=Hooks(on_progress=progress.update),
+            )
+        with mpi.agree(comm, "plot"):
+            if found is not None and options.plot is not None:
+                draw(options.plot, evaluator, request, found.theta)
+        with mpi.agree(comm, "write"):
+            if found is not None:
+                _write(found, form, options.output)
+                _write_report(report, options.report)
     return 0
 
 
@@ -74,11 +74,6 @@ def _evaluate_distributed(options: argparse.Namespace, form: str, request: Reque
             resolution="leave these out, or leave --distributed out: 'evaluate' without it takes "
             "manifests too",
         )
-    comm = mpi.open_world()
-    log.configure(options.log_level, rank=comm.rank, size=comm.size)
-    with mpi.agree(comm, "arguments"):
-        if comm.rank == 0:
-            _require_outputs(options)
     given: list[_Given] = []
 
     def load(graph: PhaseTypeGraph) -> Asked:
@@ -86,14 +81,20 @@ def _evaluate_distributed(options: argparse.Namespace, form: str, request: Reque
         reward = np.ones(graph.n_vertices) if given[0].rewards is None else given[0].rewards
         return Asked(given[0].theta, reward)
 
-    with Progress(enabled=comm.rank == 0, counted="theta") as progress:
-        report, found = distributed.moments(
-            comm, options.trace, load, request.n_moments, hooks=Hooks(on_progress=progress.update)
-        )
-    with mpi.agree(comm, "write"):
-        for asked in given:  # on rank 0 alone
-            _write(moment_results(moments=found, **asked._asdict()), form, options.output)
-            _write_report(report, options.report)
+    with mpi.open_ranks(deadline=options.deadline) as comm:
+        log.configure(options.log_level, rank=comm.rank, size=comm.size)
+        with mpi.agree(comm, "arguments"):
+            if comm.rank == 0:
+                _require_outputs(options)
+        with Progress(enabled=comm.rank == 0, counted="theta") as progress:
+            hooks = Hooks(on_progress=progress.update)
+            report, found = distributed.moments(
+                comm, options.trace, load, request.n_moments, hooks=hooks
+            )
+        with mpi.agree(comm, "write"):
+            for asked in given:  # on rank 0 alone
+                _write(moment_results(moments=found, **asked._asdict()), form, options.output)
+                _write_report(report, options.report)
     return 0
 
 

@@ -207,6 +207,7 @@ def record_trace(
     cache_dir: Path | str | None = None,
     n_devices: int | None = None,
     round_bytes: int = assign.ROUND_BYTES,
+    deadline: float = config.DEADLINE_SECONDS,
 ) -> EliminationTrace:
     """Collective. Records the elimination trace of a graph: ``run`` for scripts.
 
@@ -220,6 +221,8 @@ def record_trace(
         cache_dir: Directory of the traces kept between runs, None for the user's default.
         n_devices: CPU devices that JAX shows in each rank, None for as many as it has.
         round_bytes: Bytes that one scatter or gather round may move in total.
+        deadline: Seconds without a sign of life after which a rank counts as stopped, and all are
+            ended; 0 for never.
 
     Returns:
         The trace, on every rank.
@@ -236,13 +239,8 @@ def record_trace(
         n_devices=n_devices,
         round_bytes=round_bytes,
     )
-    ranks = mpi.open_world() if comm is None else mpi.wrap(comm)
-    try:
-        trace = run(ranks, lambda: _require_graph(graph), settings).trace
-        with mpi.ending_all(ranks):
-            return share_trace(ranks, trace)
-    finally:
-        ranks.free()
+    with mpi.open_ranks(comm, deadline=deadline) as ranks:
+        return share_trace(ranks, run(ranks, lambda: _require_graph(graph), settings).trace)
 
 
 def _start(job: _Run, output: Path | None) -> tuple[TraceStore, Recorder]:

@@ -1,4 +1,4 @@
-"""Runs the program with a fault: ``python faulty_run.py bug|slow DIRECTORY``, under mpirun.
+"""Runs the program with a fault: ``python faulty_run.py bug|slow DIRECTORY [OPTIONS OF RUN]``.
 
 ``bug`` raises on rank 1 outside of any agreement. ``slow`` records block by block with pauses; each
 rank then writes its process number and, after each commit, the keys it has committed.
@@ -52,6 +52,7 @@ def main() -> int:
         slow_down(directory)
     commands._loader = lambda _: lambda: build_model("structured-coalescent", n=9, islands=3)
     options = ["--cache", str(directory / "cache"), "--strategy", "sequential", "--min-size", "1"]
+    options += ["--deadline", "3", *sys.argv[3:]]
     return cli.main(["run", *options])
 
 

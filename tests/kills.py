@@ -38,7 +38,7 @@ N_RANKS = 4
 # A rank that dies ends the others in milliseconds; starting and ending Python takes the rest.
 END_SECONDS = 5.0
 
-_MARK = "PHASIC_MPI_TESTS_MARK"
+MARK = "PHASIC_MPI_TESTS_MARK"
 
 
 class Kill(NamedTuple):
@@ -67,7 +67,7 @@ def kill_once(directory: Path, seed: int, expected: bytes) -> Kill | None:
     mark = uuid.uuid4().hex
     begin = time.monotonic()
     process = start(
-        [ROOT / "tests" / "faulty_run.py", "slow", directory], n_ranks=N_RANKS, env={_MARK: mark}
+        [ROOT / "tests" / "faulty_run.py", "slow", directory], n_ranks=N_RANKS, env={MARK: mark}
     )
     if rng.random() < 0.7:  # most of the others hit the start of the ranks
         wait_for_rank(directory, rng.randrange(N_RANKS))
@@ -98,7 +98,7 @@ def processes_of(mark: str) -> dict[int, str]:
     found = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            if f"{_MARK}={mark}".encode() in (path / "environ").read_bytes():
+            if f"{MARK}={mark}".encode() in (path / "environ").read_bytes():
                 found[int(path.name)] = (path / "comm").read_text().strip()
         except OSError:  # it has ended meanwhile, or belongs to another user
             continue

@@ -23,9 +23,8 @@ _AGREEMENT = MPI.COMM_WORLD.Dup()
 @pytest.fixture(scope="session")
 def comm() -> Iterator[Comm]:
     """All ranks."""
-    ranks = mpi.open_world()
-    yield ranks
-    ranks.free()
+    with mpi.open_ranks() as ranks:
+        yield ranks
 
 
 @pytest.fixture

@@ -2,17 +2,14 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from mpi4py import MPI
 
 from phasic_mpi import comm as mpi
-from phasic_mpi import pipeline
+from phasic_mpi import config, faults, pipeline
 from phasic_mpi.comm import Comm
 from phasic_mpi.errors import StageError
 from phasic_mpi.models import build_model
@@ -43,39 +40,20 @@ STAGES = [
 ]
 
 
-class InjectedError(Exception):
-    """Stands for any bug."""
-
-
 def failing_ranks(which: str, size: int) -> set[int]:
     return {"first": {0}, "last": {size - 1}, "two": {size // 2, size - 1}}[which]
 
 
-def inject(monkeypatch: pytest.MonkeyPatch, comm: Comm, stage: str, ranks: set[int]) -> list[str]:
-    """Makes ``stage`` fail on these ranks; returns the list of stages that are then entered."""
+def stages_entered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A list that grows by each stage that reaches its fault point."""
     entered = []
-    agree, run_failfast = mpi.agree, mpi.run_failfast
+    point = faults.point
 
-    def fail(name: str) -> None:
-        entered.append(name)
-        if name == stage and comm.rank in ranks:
-            raise InjectedError(f"injected into {name}")
+    def noted(stage: str, rank: int) -> None:
+        entered.append(stage)
+        point(stage, rank)
 
-    @contextmanager
-    def failing_agree(ranks_of_run: Comm, name: str) -> Iterator[None]:
-        with agree(ranks_of_run, name):
-            yield
-            fail(name)
-
-    def failing_work(ranks_of_run: Comm, name: str, work: Callable[[], Any], **options: Any) -> Any:
-        def wrapped() -> Any:
-            fail(name)
-            return work()
-
-        return run_failfast(ranks_of_run, name, wrapped, **options)
-
-    monkeypatch.setattr(mpi, "agree", failing_agree)
-    monkeypatch.setattr(mpi, "run_failfast", failing_work)
+    monkeypatch.setattr(faults, "point", noted)
     return entered
 
 
@@ -86,10 +64,11 @@ def test_worker_error_propagates(
 ) -> None:
     graph = build_model("structured-coalescent", n=7, islands=2)
     ranks = failing_ranks(which, comm.size)
-    entered = inject(monkeypatch, comm, stage, ranks)
+    entered = stages_entered(monkeypatch)
+    monkeypatch.setenv(config.FAULT_VARIABLE, f"{stage}:{','.join(map(str, ranks))}:bug")
     settings = Settings(strategy="sequential", cache_dir=shared_path / "cache", min_size=1)
     begin = time.monotonic()
-    with pytest.raises(StageError, match=f"injected into {stage}") as caught:
+    with pytest.raises(StageError, match=f"injected into the stage '{stage}'") as caught:
         pipeline.run(comm, lambda: graph, settings, theta=np.array([[1.0, 0.5]]))
     assert time.monotonic() - begin < LIMIT_SECONDS
     assert entered[-1] == stage
@@ -103,7 +82,7 @@ def test_the_list_of_stages_is_that_of_a_run(
     comm: Comm, shared_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = build_model("structured-coalescent", n=7, islands=2)
-    entered = inject(monkeypatch, comm, "none", set())
+    entered = stages_entered(monkeypatch)
     settings = Settings(strategy="sequential", cache_dir=shared_path / "cache", min_size=1)
     pipeline.run(comm, lambda: graph, settings, theta=np.array([[1.0, 0.5]]))
     assert list(dict.fromkeys(entered)) == STAGES

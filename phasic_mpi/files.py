@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from phasic_mpi.errors import StoreAccessError
@@ -19,8 +20,13 @@ def write_atomically(
     existing file of that name is replaced. The umask takes from ``mode`` as ever.
 
     Raises:
-        OSError: The file system refuses; no temporary file is left.
+        OSError: The file system refuses; it names the file, and no temporary one is left.
     """
+    with _naming(path):
+        _write_atomically(path, image, mode)
+
+
+def _write_atomically(path: Path, image: bytes | bytearray | memoryview, mode: int) -> None:
     # Not the process number: hosts that share a file system have equal ones.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -38,11 +44,32 @@ def write_atomically(
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
         raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Has the file system keep the names in a directory.
+
+    Raises:
+        OSError: It refuses; it names the directory.
+    """
+    with _naming(path):
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Has errors name the file that is meant: what is asked of a descriptor names none."""
     try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        yield
+    except OSError as exc:
+        if exc.errno is None:
+            raise
+        raise OSError(exc.errno, os.strerror(exc.errno), str(path)) from exc
 
 
 def require_writable(path: Path) -> None:

@@ -270,8 +270,11 @@ def _removing_damaged(path: Path, read: Callable[[Path], T], keys: Sequence[str]
 
 
 def _make_private(path: Path) -> None:
+    missing = [place for place in (path, *path.parents) if not place.exists()]
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for made in missing:  # a synced file is lost with a directory that was not
+            files.sync_directory(made.parent)
     except OSError as exc:
         raise StoreAccessError(
             "The cache directory cannot be made",

@@ -35,7 +35,8 @@ NUMBERS, TEXTS = "iuf", "S"
 # The filters HDF5 itself brings: gzip, shuffle, Fletcher checksum.
 _KNOWN_FILTERS = {1, 2, 3}
 
-_SLAB_BYTES = 16 << 20
+# Few enough to be sent while they are in the cache.
+_SLAB_BYTES = 2 << 20
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)

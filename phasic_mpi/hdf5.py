@@ -6,8 +6,8 @@ skips) which holds a header and digests::
     magic (10 bytes) | header version (u16) | header length (u32) | header (JSON) | SHA-256 | zeros
 
 The SHA-256 covers all before it; the header holds the SHA-256 of the HDF5 image behind the user
-block. Numbers are little-endian. Only files whose digest no stranger makes are read here; those of
-users go through ``user_hdf5``.
+block. Numbers are little-endian. Traces, segments and manifests are read here, graphs and other
+input of users by ``user_hdf5``.
 """
 
 from __future__ import annotations

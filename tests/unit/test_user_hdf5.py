@@ -44,7 +44,7 @@ from tests.launch import ROOT, clean_environment
 
 MIB = 1 << 20
 
-# Of HDF5, in its format: what a child would say of the file that ``path`` is.
+# What a child says of the file that ``plain`` makes.
 PLACE = {"name": "a", "dtype": "<i8", "shape": [2], "offset": 2048}
 
 

@@ -36,6 +36,9 @@ FAULT_VARIABLE = "PHASIC_MPI_FAULT"
 # dozens of others, or wait for a swapped page, are silent for seconds.
 DEADLINE_SECONDS = 300.0
 
+# What a process that only computes needs of the environment: where a site keeps its libraries.
+_INHERITED = ("LD_LIBRARY_PATH",)
+
 _THREAD_VARIABLES = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -143,6 +146,16 @@ def prepare_float64() -> None:
     Call before the first import of JAX.
     """
     os.environ.setdefault("JAX_ENABLE_X64", "1")
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a process that works for this one, on one thread, and is no rank.
+
+    Of the variables of this process it has those that libraries are found by, so none of a
+    launcher; and HDF5 loads no plugins in it.
+    """
+    kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return kept | dict.fromkeys(_THREAD_VARIABLES, "1") | {"HDF5_PLUGIN_PRELOAD": "::"}
 
 
 def available_memory() -> int | None:

@@ -1,7 +1,8 @@
 """Graph files: JSON in phasic's schema, or the same graph as HDF5 columns.
 
 HDF5 is the form for large graphs. A file that phasic_mpi wrote has a digest over every byte; an
-HDF5 file of anybody else is read too, if its datasets have the names of the columns.
+HDF5 file of anybody else is read too, if its datasets have the names of the columns. Both are
+opened in a process of their own, because a stranger can make a digest too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from phasic_mpi import files, hdf5
+from phasic_mpi import files, hdf5, user_hdf5
+from phasic_mpi.datasets import NUMBERS, TEXTS
 from phasic_mpi.errors import ConfigError, DamagedFileError, GraphError, StoreError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.names import decode_names, encode_names, listed
@@ -38,7 +40,6 @@ COLUMNS = tuple(entry.name for entry in fields(PhaseTypeGraph))
 _REQUIRED = tuple(name for name in COLUMNS if name not in _NAMED)
 _COUNTS = ("n_vertices", "state_length", "param_length")
 _HDF5_SUFFIXES = (".h5", ".hdf5")
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 _DOCUMENT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SCALAR = msgspec.json.Decoder(int | float | bool | str | None)
@@ -196,12 +197,12 @@ def _require_size(path: Path, limit: int) -> None:
 
 def _has_hdf5_signature(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE
+        return file.read(len(hdf5.SIGNATURE)) == hdf5.SIGNATURE
 
 
 def _load_own(path: Path) -> PhaseTypeGraph:
     since = {name: int(name in _NAMED) for name in COLUMNS}
-    arrays, header = hdf5.read(path, filetype=FILETYPE, version=VERSION, names=since)
+    arrays, header = user_hdf5.read_own(path, filetype=FILETYPE, version=VERSION, names=since)
     arrays.setdefault("rewards", np.zeros((0, len(arrays["states"]))))
     graph = graph_from_columns(arrays)
     if header.summary != summary(graph):
@@ -215,10 +216,8 @@ def _load_own(path: Path) -> PhaseTypeGraph:
 
 
 def _load_foreign(path: Path, limit: int) -> PhaseTypeGraph:
-    wanted = (*_REQUIRED, "rewards")
-    arrays = hdf5.read_foreign(path, names=wanted, byte_limit=limit)
-    left = limit - sum(array.nbytes for array in arrays.values())
-    texts = hdf5.read_foreign(path, names=_NAMES, byte_limit=left, kinds="S")
+    wanted = dict.fromkeys((*_REQUIRED, "rewards"), NUMBERS) | dict.fromkeys(_NAMES, TEXTS)
+    arrays = user_hdf5.read(path, wanted, byte_limit=limit)
     missing = [name for name in _REQUIRED if name not in arrays]
     if missing:
         raise GraphError(
@@ -226,7 +225,7 @@ def _load_foreign(path: Path, limit: int) -> PhaseTypeGraph:
             problem=f"expected the datasets {', '.join(_REQUIRED)}; missing: {', '.join(missing)}",
             resolution="write every column into the root group, empty ones with a shape of 0 rows",
         )
-    names = {name: decode_names(texts.get(name)) for name in _NAMES}
+    names = {name: decode_names(arrays.pop(name, None)) for name in _NAMES}
     rewards = _named_rewards(names.pop("reward_names"), arrays.pop("rewards", ()))
     n_vertices = len(arrays["states"])
     values: dict[str, Any] = {**arrays, **names, "rewards": rewards}

@@ -6,7 +6,8 @@ skips) which holds a header and digests::
     magic (10 bytes) | header version (u16) | header length (u32) | header (JSON) | SHA-256 | zeros
 
 The SHA-256 covers all before it; the header holds the SHA-256 of the HDF5 image behind the user
-block. Numbers are little-endian. The home of h5py, which is imported when it is first needed.
+block. Numbers are little-endian. Traces, segments and manifests are read here, graphs and other
+input of users by ``user_hdf5``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import io
 import json
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,20 +26,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from phasic_mpi.datasets import Refusal, harmless
 from phasic_mpi.errors import DamagedFileError, StoreError
 
 MAGIC = b"PHASICMPI\x00"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 HEADER_VERSION = 1
 
 _PREFIX = struct.Struct(f"<{len(MAGIC)}sHI")
 _DIGEST_BYTES = 32
 
 # HDF5 looks for its signature at 0, 512, 1024, 2048, ...
-_SMALLEST_USER_BLOCK = 512
+SMALLEST_USER_BLOCK = 512
 _LARGEST_USER_BLOCK = 1 << 26
-
-# The filters HDF5 itself brings: gzip, shuffle, Fletcher checksum.
-_KNOWN_FILTERS = {1, 2, 3}
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -87,7 +87,7 @@ def encode(
     import h5py
 
     header_room = len(json.dumps(summary)) + 512
-    user_block = _SMALLEST_USER_BLOCK
+    user_block = SMALLEST_USER_BLOCK
     while user_block < header_room:
         user_block *= 2
     if user_block > _LARGEST_USER_BLOCK:
@@ -173,17 +173,38 @@ def read(
         StoreError: The file is damaged, of another kind, or of another major version.
         OSError: The file cannot be read.
     """
-    image, header = _read_image(path, filetype, version)
-    # The digest says that nothing was damaged, not that the writer meant well.
-    arrays = _read_datasets(path, io.BytesIO(image), None, byte_limit=len(image), kinds="iufS")
+    with path.open("rb") as file:
+        image, header = read_checked(path, file, filetype=filetype, version=version)
+    try:
+        # The digest says that nothing was damaged, not that the writer meant well.
+        with harmless(io.BytesIO(image), None, len(image)) as datasets:
+            arrays = {name: dataset[()] for name, dataset in datasets.items()}
+    except Refusal as exc:
+        refuse(path, str(exc), n_bytes=len(image))
     if names is not None:
-        minor = header.version[1]
-        expected = {name for name, since in names.items() if since <= minor}
-        found = set(arrays) & expected if minor > version[1] else set(arrays)
-        if found != expected:
-            _damaged(path, f"expected the datasets {sorted(expected)}, got {sorted(arrays)}")
-        arrays = {name: arrays[name] for name in arrays if name in expected}
+        arrays = only_expected(path, arrays, header, names=names, version=version)
     return arrays, header
+
+
+def only_expected(
+    path: Path,
+    arrays: Arrays,
+    header: Header,
+    *,
+    names: Mapping[str, int],
+    version: tuple[int, int],
+) -> Arrays:
+    """The datasets that a file must hold; see :func:`read`.
+
+    Raises:
+        DamagedFileError: It holds others, or not all of them.
+    """
+    minor = header.version[1]
+    expected = {name for name, since in names.items() if since <= minor}
+    found = set(arrays) & expected if minor > version[1] else set(arrays)
+    if found != expected:
+        _damaged(path, f"expected the datasets {sorted(expected)}, got {sorted(arrays)}")
+    return {name: arrays[name] for name in arrays if name in expected}
 
 
 def read_image(path: Path) -> bytearray:
@@ -193,7 +214,8 @@ def read_image(path: Path) -> bytearray:
         StoreError: The file is damaged or not one of ours.
         OSError: The file cannot be read.
     """
-    image, _ = _read_image(path)
+    with path.open("rb") as file:
+        image, _ = read_checked(path, file)
     return image
 
 
@@ -212,16 +234,25 @@ def check(path: Path) -> Header:
     return header
 
 
-def _read_image(
-    path: Path, filetype: str | None = None, version: tuple[int, int] | None = None
+def read_checked(
+    path: Path,
+    file: io.BufferedReader,
+    *,
+    filetype: str | None = None,
+    version: tuple[int, int] | None = None,
 ) -> tuple[bytearray, Header]:
-    with path.open("rb") as file:
-        header = _read_header(path, file)
-        _require_kind(path, header, filetype, version)
-        _require_size(path, header, file)
-        file.seek(0)
-        image = bytearray(header.body_offset + header.body_bytes)
-        file.readinto(image)
+    """Reads an open file as bytes, and checks its kind, if one is expected, and every digest.
+
+    Raises:
+        StoreError: The file is damaged or not what is expected.
+        OSError: The file cannot be read.
+    """
+    header = _read_header(path, file)
+    _require_kind(path, header, filetype, version)
+    _require_size(path, header, file)
+    file.seek(0)
+    image = bytearray(header.body_offset + header.body_bytes)
+    file.readinto(image)
     body = memoryview(image)[header.body_offset :]
     _require_digest(path, header, hashlib.sha256(body).hexdigest())
     return image, header
@@ -294,96 +325,24 @@ def _require_kind(
         )
 
 
+def refuse(path: Path, problem: str, *, n_bytes: int) -> NoReturn:
+    """Says what HDF5 finds in a file that it shall not or cannot read.
+
+    Raises:
+        StoreError: Always.
+    """
+    raise StoreError(
+        f"{path} cannot be read",
+        problem=problem,
+        context={"path": path, "bytes": n_bytes},
+        resolution="write plain contiguous datasets into the root group, see docs/file_formats.md",
+    )
+
+
 def _damaged(path: Path, problem: str) -> NoReturn:
     raise DamagedFileError(
         f"{path} is damaged",
         problem=problem,
         context={"path": path},
         resolution="restore it from a copy, or remove it and make it again",
-    )
-
-
-def read_foreign(
-    path: Path, *, names: Iterable[str], byte_limit: int, kinds: str = "iuf"
-) -> Arrays:
-    """Reads arrays of an HDF5 file that somebody else wrote.
-
-    Refuses what could read other files or fill the memory: soft and external links, external
-    storage, virtual datasets, filters other than those of HDF5 itself, and more bytes than the
-    limit.
-
-    Args:
-        path: The file.
-        names: Datasets of the root group to read; those that are not there are left out.
-        byte_limit: Bytes that the arrays may take in memory, all together.
-        kinds: Kinds of dtype, as NumPy abbreviates them, that they may have.
-
-    Raises:
-        StoreError: The file is no HDF5 file, or holds one of these.
-        OSError: The file cannot be read.
-    """
-    import h5py
-
-    if not h5py.is_hdf5(path):
-        _refuse_foreign(path, "expected an HDF5 file, but it has no HDF5 signature")
-    return _read_datasets(path, path, names, byte_limit=byte_limit, kinds=kinds)
-
-
-def _read_datasets(
-    path: Path,
-    source: Path | io.BytesIO,
-    names: Iterable[str] | None,
-    *,
-    byte_limit: int,
-    kinds: str,
-) -> Arrays:
-    """Datasets of the root group, all of them without ``names``; see :func:`read_foreign`."""
-    import h5py
-
-    arrays: Arrays = {}
-    try:
-        with h5py.File(source, "r", locking=False) as file:
-            for name in list(file) if names is None else names:
-                # Not `name in file`: that would follow the link, into another file if it says so.
-                if file.id.links.exists(name.encode()):
-                    byte_limit -= _require_harmless(path, file, name, byte_limit, kinds)
-                    arrays[name] = file[name][()]
-    except StoreError:
-        raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as exc:
-        _refuse_foreign(path, f"HDF5 cannot read it: {exc}")
-    return arrays
-
-
-def _require_harmless(path: Path, file: Any, name: str, byte_limit: int, kinds: str) -> int:
-    """Returns the bytes that the dataset takes in memory."""
-    import h5py
-
-    if file.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
-        _refuse_foreign(path, f"'{name}': expected a dataset in this file, got a link")
-    dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in kinds:
-        content = "byte strings of one length" if kinds == "S" else "numbers"
-        _refuse_foreign(path, f"'{name}': expected a dataset of {content}, got {dataset!r}")
-    if dataset.shape is None:
-        _refuse_foreign(path, f"'{name}': expected numbers, got a dataset without any (H5S_NULL)")
-    if dataset.is_virtual or dataset.external:
-        _refuse_foreign(path, f"'{name}': expected its numbers in this file, got a reference")
-    settings = dataset.id.get_create_plist()
-    filters = {settings.get_filter(i)[0] for i in range(settings.get_nfilters())}
-    if not filters <= _KNOWN_FILTERS:
-        _refuse_foreign(path, f"'{name}': expected gzip or no filter, got filters {filters}")
-    if dataset.nbytes > byte_limit:
-        _refuse_foreign(
-            path, f"'{name}': expected at most {byte_limit} bytes, it declares {dataset.nbytes}"
-        )
-    return int(dataset.nbytes)
-
-
-def _refuse_foreign(path: Path, problem: str) -> NoReturn:
-    raise StoreError(
-        f"{path} cannot be read",
-        problem=problem,
-        context={"path": path, "bytes": path.stat().st_size},
-        resolution="write plain contiguous datasets into the root group, see docs/file_formats.md",
     )

@@ -11,7 +11,8 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi import hdf5
+from phasic_mpi import hdf5, user_hdf5
+from phasic_mpi.datasets import NUMBERS, TEXTS
 from phasic_mpi.errors import EvaluationError
 from phasic_mpi.evaluate import require_rewards
 from phasic_mpi.names import decode_names, listed, short, theta_labels
@@ -49,7 +50,7 @@ def load_theta(
     if path.suffix != ".npy" and path.suffix not in _HDF5_SUFFIXES:
         header, theta = _read_csv(path, n_parameters)
         return theta[:, _columns(path, header, parameter_names, n_parameters)]
-    theta = _read_array(path, "theta")
+    theta, names = _read_array(path, "theta", names="parameter_names")
     if theta.ndim != 2 or theta.shape[1] != n_parameters:
         _refuse(path, f"expected theta of shape (n_theta, {n_parameters}), got {theta.shape}")
     if not len(theta):
@@ -58,7 +59,6 @@ def load_theta(
     if not finite.all():
         row = int(np.argmin(finite))
         _refuse(path, f"row {row}: expected finite numbers, got {theta[row].tolist()}")
-    names = _read_names(path, "parameter_names")
     return theta[:, _columns(path, names, parameter_names, n_parameters)]
 
 
@@ -77,7 +77,7 @@ def load_rewards(path: Path, n_vertices: int) -> NDArray[np.float64]:
         OSError: The file cannot be read.
     """
     if path.suffix == ".npy" or path.suffix in _HDF5_SUFFIXES:
-        rewards = _read_array(path, "rewards")
+        rewards, _ = _read_array(path, "rewards")
     else:
         try:
             rewards = np.loadtxt(path, ndmin=1, dtype=np.float64)
@@ -91,28 +91,26 @@ def load_rewards(path: Path, n_vertices: int) -> NDArray[np.float64]:
     return rewards
 
 
-def _read_array(path: Path, name: str) -> NDArray[np.float64]:
+def _read_array(
+    path: Path, name: str, *, names: str | None = None
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """An array, and the names in the dataset ``names``, if there is one."""
     if path.suffix == ".npy":
         try:
             array = np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as exc:
             _refuse(path, f"expected an array as numpy.save writes it: {exc}")
-        if array.dtype.kind not in "iuf":
+        if array.dtype.kind not in NUMBERS:
             _refuse(path, f"expected an array of numbers, got one of {array.dtype}")
-        return np.asarray(array, dtype=np.float64)
+        return np.asarray(array, dtype=np.float64), ()
     if hdf5.has_header(path):
         hdf5.check(path)
-    arrays = hdf5.read_foreign(path, names=[name], byte_limit=_BYTE_LIMIT)
+    wanted = {name: NUMBERS} | ({} if names is None else {names: TEXTS})
+    arrays = user_hdf5.read(path, wanted, byte_limit=_BYTE_LIMIT)
     if name not in arrays:
         _refuse(path, f"expected a dataset '{name}' in the root group, there is none")
-    return np.asarray(arrays[name], dtype=np.float64)
-
-
-def _read_names(path: Path, name: str) -> tuple[str, ...]:
-    if path.suffix == ".npy":
-        return ()
-    found = hdf5.read_foreign(path, names=[name], byte_limit=_BYTE_LIMIT, kinds="S")
-    return decode_names(found.get(name))
+    found = None if names is None else arrays.get(names)
+    return np.asarray(arrays[name], dtype=np.float64), decode_names(found)
 
 
 def _columns(

@@ -1,7 +1,8 @@
-"""Runs the program with a fault: ``python faulty_run.py bug|slow DIRECTORY [OPTIONS OF RUN]``.
+"""Runs the program with a fault: ``python faulty_run.py bug|slow|crash DIRECTORY [OPTIONS]``.
 
 ``bug`` raises on rank 1 outside of any agreement. ``slow`` records block by block with pauses; each
-rank then writes its process number and, after each commit, the keys it has committed.
+rank then writes its process number and, after each commit, the keys it has committed. ``crash``
+reads ``graph.h5`` in the directory, on which HDF5 crashes.
 """
 
 import os
@@ -9,9 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-from phasic_mpi import cli, commands, pipeline
+from phasic_mpi import cli, commands, pipeline, user_hdf5
 from phasic_mpi.models import build_model
 from phasic_mpi.store import TraceStore
+from tests import children
 
 PAUSE_SECONDS = 0.15
 
@@ -46,6 +48,9 @@ def slow_down(directory: Path) -> None:
 
 def main() -> int:
     fault, directory = sys.argv[1], Path(sys.argv[2])
+    if fault == "crash":
+        user_hdf5._PROGRAM = children.program(children.CRASHES)
+        return cli.main(["run", str(directory / "graph.h5")])
     if fault == "bug":
         fail_on_rank_1()
     else:

@@ -15,7 +15,7 @@ LAYER = re.compile(r" {4}(\d+) +(\S.*)")
 
 HOMES = {
     "mpi4py": {"comm"},
-    "h5py": {"hdf5"},
+    "h5py": {"datasets", "hdf5"},
     "jax": {"ffi", "replay"},
     "matplotlib": {"pictures"},
     "networkx": {"interchange"},

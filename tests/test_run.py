@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -16,7 +17,7 @@ from phasic_mpi.models import build_model
 from phasic_mpi.trace_io import save_trace
 from tests import kills
 from tests.kills import END_SECONDS, GRAPH
-from tests.launch import ROOT, clean_environment, finish, phasic_mpi, start
+from tests.launch import ROOT, clean_environment, finish, launch, phasic_mpi, start
 from tests.recording import record_alone
 
 
@@ -185,6 +186,32 @@ def test_a_bug_outside_of_any_agreement_ends_all_ranks(tmp_path: Path) -> None:
     assert "[rank 1/3" in done.stderr
     assert "ZeroDivisionError" in done.stderr
     assert time.monotonic() - begin < END_SECONDS
+
+
+def link_states(path: Path) -> None:
+    """Puts in place of the states a link into another file."""
+    with h5py.File(path, "w") as file:
+        file["states"] = h5py.ExternalLink("/etc/passwd", "/states")
+
+
+@pytest.mark.parametrize("n_ranks", [2, 3])
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["-m", "phasic_mpi", "run", "graph.h5"], "'states': expected a dataset in this file, got"),
+        ([ROOT / "tests" / "faulty_run.py", "crash", "."], "the process was ended by SIGSEGV"),
+    ],
+)
+def test_a_hostile_hdf5_file_ends_all_ranks_with_one_error_and_status_1(
+    tmp_path: Path, n_ranks: int, arguments: list[object], problem: str
+) -> None:
+    link_states(tmp_path / "graph.h5")
+    done = launch(arguments, n_ranks=n_ranks, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert f"StageError: Stage 'load' failed on 1 of {n_ranks} ranks" in done.stderr
+    assert "StoreError: graph.h5 cannot be read" in done.stderr
+    assert done.stderr.count(problem) == 1
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("gaps", [[], [0.0], [0.1, 0.1]])

@@ -16,6 +16,12 @@ import pytest
 
 from phasic_mpi import files, hdf5
 from phasic_mpi.errors import DamagedFileError, StoreError
+from tests.hostile_hdf5 import (
+    external_storage,
+    link_to_another_file,
+    virtual_dataset,
+    with_right_digest,
+)
 
 FILETYPE = "phasic_mpi.test"
 VERSION = (2, 3)
@@ -26,7 +32,6 @@ ARRAYS = {
     "none": np.zeros((3, 0), dtype=np.int64),
 }
 SUMMARY = {"n_vertices": 7, "keys": ["a", "b"]}
-MIB = 1 << 20
 
 # Where the header of a file stands, by the format in docs/file_formats.md.
 PREFIX = struct.Struct("<10sHI")
@@ -267,171 +272,11 @@ def test_a_header_that_is_no_json_object_is_refused(path: Path, text: bytes) -> 
         hdf5.read_header(path)
 
 
-def foreign(path: Path, make: Callable[[h5py.File], object]) -> Path:
-    with h5py.File(path, "w") as file:
-        make(file)
-    return path
-
-
-def read_a(path: Path, *, byte_limit: int = MIB) -> hdf5.Arrays:
-    return hdf5.read_foreign(path, names=["a"], byte_limit=byte_limit)
-
-
-@pytest.mark.parametrize(
-    "settings", [{}, {"chunks": (2,)}, {"compression": "gzip", "shuffle": True, "fletcher32": True}]
-)
-def test_plain_and_compressed_datasets_of_others_are_read(
-    path: Path, settings: dict[str, Any]
-) -> None:
-    foreign(path, lambda file: file.create_dataset("a", data=np.arange(9), **settings))
-    assert read_a(path)["a"].tolist() == list(range(9))
-
-
-def test_datasets_that_are_not_there_are_left_out_and_others_not_read(path: Path) -> None:
-    foreign(path, lambda file: file.update(b=np.arange(2), c=np.arange(3)))
-    assert set(hdf5.read_foreign(path, names=["a", "b"], byte_limit=MIB)) == {"b"}
-
-
-def link_to_another_file(file: h5py.File) -> None:
-    other = Path(file.filename).with_name("other.h5")
-    foreign(other, lambda content: content.update(b=np.arange(3)))
-    file["a"] = h5py.ExternalLink(str(other), "b")
-
-
-def link_within(file: h5py.File) -> None:
-    file["b"] = np.arange(3)
-    file["a"] = h5py.SoftLink("/b")
-
-
-def dangling_link(file: h5py.File) -> None:
-    file["a"] = h5py.SoftLink("/nowhere")
-
-
-def dangling_external_link(file: h5py.File) -> None:
-    file["a"] = h5py.ExternalLink("nowhere.h5", "b")
-
-
-def virtual_dataset(file: h5py.File) -> None:
-    other = Path(file.filename).with_name("other.h5")
-    foreign(other, lambda content: content.update(b=np.arange(3)))
-    layout = h5py.VirtualLayout(shape=(3,), dtype=np.int64)
-    layout[:] = h5py.VirtualSource(str(other), "b", shape=(3,))
-    file.create_virtual_dataset("a", layout)
-
-
-def external_storage(file: h5py.File) -> None:
-    secret = Path(file.filename).with_name("secret")
-    secret.write_bytes(bytes(24))
-    file.create_dataset("a", shape=(3,), dtype=np.int64, external=[(str(secret), 0, 24)])
-
-
-def huge_dataset(file: h5py.File) -> None:
-    file.create_dataset("a", shape=(1 << 40,), chunks=(1 << 10,), dtype=np.float64)
-
-
-def unknown_filter(file: h5py.File) -> None:
-    file.create_dataset("a", data=np.arange(100), compression="lzf")
-
-
-def group(file: h5py.File) -> None:
-    file.create_group("a")
-
-
-def text(file: h5py.File) -> None:
-    file["a"] = ["one", "two"]
-
-
-def references(file: h5py.File) -> None:
-    file.create_dataset("a", shape=(2,), dtype=h5py.ref_dtype)
-
-
-def pairs(file: h5py.File) -> None:
-    file.create_dataset("a", shape=(2,), dtype=[("x", "f8"), ("y", "i4")])
-
-
-def no_value(file: h5py.File) -> None:
-    file["a"] = h5py.Empty("f8")
-
-
-def time_type(file: h5py.File) -> None:
-    space = h5py.h5s.create_simple((2,))
-    h5py.h5d.create(file.id, b"a", h5py.h5t.UNIX_D32LE, space)
-
-
-@pytest.mark.parametrize(
-    ("make", "problem"),
-    [
-        (link_to_another_file, "got a link"),
-        (link_within, "got a link"),
-        (dangling_link, "got a link"),
-        (dangling_external_link, "got a link"),
-        (virtual_dataset, "got a reference"),
-        (external_storage, "got a reference"),
-        (huge_dataset, f"at most {MIB} bytes, it declares {8 << 40}"),
-        (unknown_filter, "got filters {32000}"),
-        (group, "expected a dataset of numbers"),
-        (text, "expected a dataset of numbers"),
-        (references, "expected a dataset of numbers"),
-        (pairs, "expected a dataset of numbers"),
-        (no_value, "a dataset without any"),
-        (time_type, "HDF5 cannot read it"),
-    ],
-)
-def test_what_could_reach_beyond_the_file_or_memory_is_refused(
-    path: Path, make: Callable[[h5py.File], object], problem: str
-) -> None:
-    foreign(path, make)
-    with pytest.raises(StoreError) as caught:
-        read_a(path)
-    assert problem in str(caught.value)
-    assert caught.value.what == f"{path} cannot be read"
-    assert caught.value.problem.count("Problem:") == 0
-
-
-def test_a_link_into_another_file_is_refused_without_opening_that_file(path: Path) -> None:
-    other = path.with_name("pipe")
-    os.mkfifo(other)  # opening it would wait forever
-    foreign(path, lambda file: file.__setitem__("a", h5py.ExternalLink(str(other), "b")))
-    with pytest.raises(StoreError, match="got a link"):
-        read_a(path)
-
-
-def test_the_limit_is_for_all_datasets_together(path: Path) -> None:
-    foreign(path, lambda file: file.update(a=np.zeros(100), b=np.zeros(100)))
-    names = ["a", "b"]
-    assert len(hdf5.read_foreign(path, names=names, byte_limit=1600)) == 2
-    with pytest.raises(StoreError, match="'b': expected at most 799 bytes, it declares 800"):
-        hdf5.read_foreign(path, names=names, byte_limit=1599)
-
-
-@pytest.mark.parametrize("content", [b"", b"text", b"\x89HDF\r\n\x1a\n", bytes(4096)])
-def test_a_file_that_hdf5_cannot_read_is_refused(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    with pytest.raises(StoreError, match="cannot be read"):
-        read_a(path)
-
-
-def test_a_foreign_file_that_is_not_there_is_an_error_of_the_file_system(path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        read_a(path)
-
-
 @pytest.mark.parametrize("make", [link_to_another_file, virtual_dataset, external_storage])
 def test_a_file_of_our_form_cannot_reach_into_other_files(
     path: Path, make: Callable[[h5py.File], object]
 ) -> None:
     """Whoever makes a file can give it a right digest, so a right digest is no proof."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        make(file)
-    body = path.read_bytes()[512:]
-    header = {
-        "filetype": FILETYPE,
-        "version": VERSION,
-        "body_offset": 512,
-        "body_bytes": len(body),
-        "body_sha256": hashlib.sha256(body).hexdigest(),
-        "summary": {},
-    }
-    path.write_bytes(with_header_text(json.dumps(header).encode(), body))
+    path.write_bytes(with_right_digest(make, path.with_name("body.h5")))
     with pytest.raises(StoreError, match="got a"):
-        read(path)
+        hdf5.read(path, filetype="phasic_mpi.test", version=(1, 0))

@@ -11,7 +11,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 # Set by the launcher of a parent: a child that sees them would take itself for one of its ranks.
-_LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "HYDRA_", "MPI_LOCAL", "SLURM_STEP_")
+_LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_COMM_", "HYDRA_", "MPI_LOCAL", "SLURM_STEP_")
+
+# Open MPI starts no more ranks than there are cores, unless it is told to.
+_OVERSUBSCRIBE = {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
 
 
 # Becomes the program that follows, but ends with its parent (prctl 1 is PR_SET_PDEATHSIG): tests
@@ -34,7 +37,8 @@ def mpirun() -> str:
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without what a launcher has put there."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(_LAUNCHER_PREFIXES)}
-    return {**kept, "PYTHONPATH": str(ROOT), **(extra or {})}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**kept, **_OVERSUBSCRIBE, "PYTHONPATH": path, **(extra or {})}
 
 
 def start(

@@ -2,7 +2,7 @@
 
 A trace is the pattern of a block-triangular LU factorisation, not a list of operations: orders,
 row pointers, columns, and for every edge the slot that its weight is added to. Formulas and the
-subtraction-free (GTH) arithmetic that reads a trace are in ``replay.hpp``.
+subtraction-free (GTH) arithmetic that reads a trace are in ``solve.hpp``.
 """
 
 from __future__ import annotations

@@ -59,6 +59,18 @@ class BlockTrace:
     col: Int32Array
     edge_slot: Int64Array
 
+    def copy(self) -> BlockTrace:
+        """The same in arrays of its own: a view keeps all in memory that was read with it."""
+        return BlockTrace(
+            key=self.key,
+            check=self.check,
+            order=self.order.copy(),
+            row_ptr=self.row_ptr.copy(),
+            upper_ptr=self.upper_ptr.copy(),
+            col=self.col.copy(),
+            edge_slot=self.edge_slot.copy(),
+        )
+
     @property
     def n_vertices(self) -> int:
         """Number of vertices in the block."""

@@ -210,10 +210,23 @@ class Plan:
         """
 
 @final
-class Factor:
-    """A factorisation; overwrites and keeps ``values``, the summed weights of all slots."""
+class FactorPlan:
+    """A trace made ready for factors of one theta that are kept; arguments as of :class:`Plan`."""
 
-    def __init__(self, trace: Trace, values: NDArray[np.float64]) -> None: ...
+    def __init__(
+        self, trace: Trace, weight_slot: _Int64Array, supernodes: bool | None = None
+    ) -> None: ...
+    @property
+    def n_in_supernodes(self) -> int:
+        """Blocks that are eliminated in dense panels."""
+
+    def factor(self, weight: NDArray[np.float64], n_threads: int) -> Factor:
+        """The factorisation at ``float64[n_weights]``; ``n_threads`` do not show in its bits."""
+
+@final
+class Factor:
+    """A factorisation; it keeps the weights, which must not change."""
+
     @property
     def failed(self) -> int:
         """Position of a vertex that cannot be left at these weights, or -1."""

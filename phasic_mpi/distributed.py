@@ -5,7 +5,7 @@
 Every rank has the graph; patterns and factors, which take many times as much, are divided. Layers
 are solved one after the other, from absorption backwards, and what a rank has found in one goes to
 all before the next. The numbers are those of :meth:`phasic_mpi.evaluate.Replay.moments`, bit for
-bit, whatever the number of ranks.
+bit, whatever the number of ranks and of their threads.
 """
 
 from __future__ import annotations
@@ -80,6 +80,9 @@ def moments(
         with job.timed("start"):
             facts = {"manifest": str(path), "n_moments": str(n_moments)}
             mpi.require_same_code(comm, {**config.code_facts(), **facts})
+            n_sharing = mpi.count_equal_here(comm, config.core_mask())
+            with mpi.agree(comm, "start"):
+                n_threads = config.threads_per_rank(n_sharing)
         with job.local("load"):
             require_moments(n_moments)
             made = manifest.load(path)
@@ -88,7 +91,7 @@ def moments(
         arrays = mpi.share_arrays(comm, {} if asked is None else asked._asdict())
         asked = Asked(**arrays) if asked is None else asked
         with job.local("read"):
-            steps = _steps(made, condensation, comm)
+            steps = _steps(made, condensation, comm, n_threads)
         job.report.n_theta = len(asked.theta)
         with job.timed("compute"):
             out = _compute(job, made.graph, condensation, steps, asked, n_moments)
@@ -96,7 +99,7 @@ def moments(
     return job.report, out
 
 
-def _steps(made: Manifest, condensation: Condensation, comm: Comm) -> list[_Step]:
+def _steps(made: Manifest, condensation: Condensation, comm: Comm, n_threads: int) -> list[_Step]:
     """The layers, with the blocks of this rank."""
     dealt = deal(condensation, layers_of(condensation), comm.size)
     own = [ranks[comm.rank] for ranks in dealt]
@@ -106,7 +109,9 @@ def _steps(made: Manifest, condensation: Condensation, comm: Comm) -> list[_Step
     for ranks, blocks in zip(dealt, own, strict=True):
         positions = [positions_of(condensation, each) for each in ranks]
         counts = np.array([part.size for part in positions], dtype=np.int32)
-        layer = Layer(made.graph, divider, blocks, traces) if blocks.size else None
+        layer = None
+        if blocks.size:
+            layer = Layer(made.graph, divider, blocks, traces, n_threads=n_threads)
         steps.append(_Step(layer, np.concatenate(positions), counts))
     return steps
 

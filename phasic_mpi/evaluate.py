@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from phasic_mpi import _core
 from phasic_mpi.errors import EvaluationError
+from phasic_mpi.factoring import Factoring, linear, sums_by_index
 from phasic_mpi.graph import MASS_TOLERANCE
-from phasic_mpi.names import describe_vertex
 from phasic_mpi.theta import ThetaLike, describe_theta, theta_rows
 from phasic_mpi.trace import EliminationTrace
 
@@ -88,7 +88,7 @@ class Start(NamedTuple):
 
     def mass(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """The probabilities at ``theta[..., n_parameters]``, along the last axis."""
-        varying = _linear(self.coefficient, theta)
+        varying = linear(self.coefficient, theta)
         constant = np.broadcast_to(self.constant, (*theta.shape[:-1], self.constant.size))
         return np.concatenate([constant, varying], axis=-1)
 
@@ -120,7 +120,7 @@ class Start(NamedTuple):
         started = position[self.vertex]
         transient = started >= 0
         n_transient = int(np.count_nonzero(position >= 0))
-        return _sums(started[transient], mass[transient], n_transient)
+        return sums_by_index(started[transient], mass[transient], n_transient)
 
 
 class Replay:
@@ -128,11 +128,12 @@ class Replay:
 
     Args:
         trace: The trace to replay.
+        n_threads: Threads that factor large traces, at least 1; they do not show in the bits.
     """
 
-    def __init__(self, trace: EliminationTrace) -> None:
+    def __init__(self, trace: EliminationTrace, *, n_threads: int = 1) -> None:
         self.trace = trace
-        self._core = trace.core()
+        self._factoring = Factoring(trace, n_threads=n_threads)
 
     def rows(self, theta: ThetaLike) -> NDArray[np.float64]:
         """Theta as rows, ``float64[n_theta, n_parameters]``; see :func:`theta_rows`."""
@@ -164,15 +165,21 @@ class Replay:
         require_moments(n_moments)
         rows = self.rows(theta)
         reward = self._rewards(rewards)
-        out = np.empty((rows.shape[0], n_moments))
-        for index, row in enumerate(rows):
-            factor, alpha = self.factored(row, index), self._alpha(row, index)
-            solution = np.ones(self.trace.n_transient)
-            for power in range(1, n_moments + 1):
-                # The factorial goes in step by step, so that no intermediate is k! too small.
-                solution = power * (reward * solution)
-                factor.solve(solution)
-                out[index, power - 1] = sum_of_products(alpha, solution)
+        found = [self._moments_at(row, i, n_moments, reward) for i, row in enumerate(rows)]
+        return np.array(found).reshape(len(rows), n_moments)
+
+    def _moments_at(
+        self, theta: NDArray[np.float64], row: int, n_moments: int, reward: NDArray[np.float64]
+    ) -> list[float]:
+        """Those of one theta, whose factor is gone before that of the next is made."""
+        factor, alpha = self.factored(theta, row), self._alpha(theta, row)
+        solution = np.ones(self.trace.n_transient)
+        out = []
+        for power in range(1, n_moments + 1):
+            # The factorial goes in step by step, so that no intermediate is k! too small.
+            solution = power * (reward * solution)
+            factor.solve(solution)
+            out.append(sum_of_products(alpha, solution))
         return out
 
     def expected_rewards(
@@ -243,27 +250,7 @@ class Replay:
         Raises:
             EvaluationError: As :meth:`moments`.
         """
-        trace = self.trace
-        weight = np.concatenate([trace.constant, _linear(trace.coefficient, theta)])
-        place = self._place(theta, row)
-        self._require_rates(weight, place)
-        values = _sums(trace.edge_slot, weight, trace.n_slots)
-        self._complete(values)
-        factor = _core.Factor(self._core, values)
-        if factor.failed >= 0:
-            vertex = int(trace.vertex[factor.failed])
-            raise EvaluationError(
-                "Trace cannot be evaluated",
-                problem=f"expected a positive finite rate out of {self._named(vertex)}, directly "
-                "or through the vertices eliminated before it, but absorption cannot be reached or "
-                "the rates overflow",
-                context=place,
-                resolution="use parameters at which every vertex can be left for absorption",
-            )
-        return factor
-
-    def _complete(self, values: NDArray[np.float64]) -> None:
-        """Fills in values of slots that no edge adds to; there are none in a whole trace."""
+        return self._factoring.factored(theta, row)
 
     def _place(self, theta: NDArray[np.float64], row: int) -> dict[str, object]:
         names = self.trace.parameter_names
@@ -278,28 +265,6 @@ class Replay:
     @cached_property
     def _position(self) -> NDArray[np.int32]:
         return self.trace.position()
-
-    def _named(self, vertex: int) -> str:
-        return describe_vertex(vertex, self.trace.states, self.trace.state_names)
-
-    def _require_rates(self, weight: NDArray[np.float64], place: Mapping[str, object]) -> None:
-        legal = np.isfinite(weight) & (weight >= 0)
-        if legal.all():
-            return
-        edge = int(np.argmin(legal))
-        source, target = int(self.trace.edge_source[edge]), int(self.trace.edge_target[edge])
-        raise EvaluationError(
-            "Trace cannot be evaluated",
-            problem=f"expected a finite weight of at least 0 on edge {source} -> {target}, got "
-            f"{weight[edge]}",
-            context={
-                **place,
-                "from": self._named(source),
-                "to": self._named(target),
-                "illegal edges": int((~legal).sum()),
-            },
-            resolution="use parameters at which every edge has a rate",
-        )
 
 
 def moments(
@@ -325,22 +290,6 @@ def is_distribution(mass: NDArray[np.float64]) -> Any:
     """Whether probabilities, along the last axis, are at least 0 with a sum of at most 1."""
     legal = np.isfinite(mass) & (mass >= 0)
     return legal.all(axis=-1) & (mass.sum(axis=-1) <= 1 + MASS_TOLERANCE)
-
-
-def _sums(
-    index: NDArray[np.int32] | NDArray[np.int64], weight: NDArray[np.float64], size: int
-) -> NDArray[np.float64]:
-    """Sum of the weights at each of ``size`` indices."""
-    # numpy's types say that bincount returns integers, which it does not with weights.
-    return np.bincount(index, weights=weight, minlength=size).astype(np.float64, copy=False)
-
-
-def _linear(coefficient: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``theta @ coefficient.T`` with one order of additions everywhere; BLAS promises none."""
-    total = np.zeros((*theta.shape[:-1], coefficient.shape[0]))
-    for index, column in enumerate(coefficient.T):
-        total += column * theta[..., index, np.newaxis]
-    return total
 
 
 def sum_of_products(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

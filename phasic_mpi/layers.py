@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi import _core
-from phasic_mpi.evaluate import Replay
+from phasic_mpi.factoring import Factoring
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.scc import Condensation, SccBlock
 from phasic_mpi.stitch import stitch
@@ -143,8 +143,8 @@ class Divider:
         return part, own, known
 
 
-class Layer(Replay):
-    """Blocks of one layer as a trace of their own.
+class Layer:
+    """Blocks of one layer as a trace of their own, whose patterns go once they are planned.
 
     Below them stand the positions that their edges lead to, as vertices that nothing leaves but
     an exit at rate 1: with what is known of a position as its right-hand side, its solution is
@@ -155,6 +155,11 @@ class Layer(Replay):
         divider: Takes blocks out of its condensation.
         blocks: The blocks of this layer to hold, ascending.
         traces: The traces of their patterns by key.
+        n_threads: Threads that factor together; they do not show in the bits.
+
+    Attributes:
+        own: Positions of these blocks in the whole.
+        n_entries: Entries of L and U that are held.
     """
 
     def __init__(
@@ -163,18 +168,25 @@ class Layer(Replay):
         divider: Divider,
         blocks: NDArray[np.int64],
         traces: dict[str, BlockTrace],
+        *,
+        n_threads: int = 1,
     ) -> None:
-        part, self.own, self._known = divider.take(blocks)
-        super().__init__(stitch(graph, part, traces))
+        part, self.own, known = divider.take(blocks)
+        trace = stitch(graph, part, traces)
+        exits_below = trace.first_exit_slot + self.own.size + np.arange(known.size)
+        self.n_entries = trace.n_entries
+        self._needed = np.concatenate([self.own, known])
+        self._factoring = Factoring(trace, n_threads=n_threads, unit_slots=exits_below)
         self._factor: _core.Factor | None = None
 
     def factor(self, theta: NDArray[np.float64], row: int) -> None:
-        """Factors the blocks at one theta and keeps the factors.
+        """Factors the blocks at one theta and keeps the factors, in place of the last ones.
 
         Raises:
-            EvaluationError: As :meth:`Replay.moments`.
+            EvaluationError: As :meth:`phasic_mpi.evaluate.Replay.moments`.
         """
-        self._factor = self.factored(theta, row)
+        self._factor = None  # whose memory the next one takes
+        self._factor = self._factoring.factored(theta, row)
 
     def solve(self, solution: NDArray[np.float64]) -> None:
         """Replaces the right-hand side at the positions of these blocks by the solution.
@@ -184,12 +196,9 @@ class Layer(Replay):
         """
         if self._factor is None:
             raise RuntimeError("solve() before factor()")
-        local = solution[np.concatenate([self.own, self._known])]
+        local = solution[self._needed]
         self._factor.solve(local)
         solution[self.own] = local[: self.own.size]
-
-    def _complete(self, values: NDArray[np.float64]) -> None:
-        values[self.trace.first_exit_slot + self.own.size :] = 1.0
 
 
 def positions_of(condensation: Condensation, blocks: NDArray[np.int64]) -> NDArray[np.int64]:

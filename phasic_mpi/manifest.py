@@ -69,7 +69,9 @@ class Manifest:
             missing = [key for key in keys if key not in held]
             if missing:
                 self._refuse(place, f"expected the trace of {missing[0]}, which it does not hold")
-            found.update((key, held[key]) for key in keys)
+            # A copy lets go of what else the segment holds, for other ranks.
+            shared = len(keys) < len(held)
+            found.update((key, held[key].copy() if shared else held[key]) for key in keys)
         return found
 
     def _read(self, place: str) -> dict[str, BlockTrace]:

@@ -101,12 +101,14 @@ def join(cut: CutBlock, traces: dict[str, BlockTrace]) -> BlockTrace:
 
 
 def join_all(division: Division, traces: dict[str, BlockTrace]) -> None:
-    """Replaces the traces of parts, by key, by those of their blocks.
+    """Replaces the traces of parts, by key, by those of their blocks, one after another.
 
     Raises:
         PayloadError: See :func:`join`.
     """
-    joined = [join(cut, traces) for cut in division.cut]
-    for key in {part.key for cut in division.cut for part in cut.parts}:
-        del traces[key]
-    traces.update((trace.key, trace) for trace in joined)
+    last_use = {part.key: i for i, cut in enumerate(division.cut) for part in cut.parts}
+    for i, cut in enumerate(division.cut):
+        joined = join(cut, traces)
+        for key in {part.key for part in cut.parts if last_use[part.key] == i}:
+            del traces[key]
+        traces[joined.key] = joined

@@ -31,7 +31,7 @@ from phasic_mpi.errors import (
     RunStoppedError,
     StageError,
 )
-from phasic_mpi.evaluate import moments
+from phasic_mpi.evaluate import Replay
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.manifest import Manifest
 from phasic_mpi.parts import Division, divide, join_all
@@ -192,7 +192,7 @@ def run(
         values = None
         with job.local("evaluate"):
             if trace is not None and rows is not None:
-                values = moments(trace, rows, n_moments)
+                values = Replay(trace, n_threads=recorder.n_threads).moments(rows, n_moments)
         job.report.n_failed_cache_writes = sum(mpi.collect(comm, store.n_failed_writes))
         job.report.peak_rss_bytes = mpi.collect(comm, peak_rss_bytes())
     return RunResult(job.report, trace, rows, values)

@@ -2,7 +2,7 @@
 
 A trace is the pattern of a block-triangular LU factorisation, not a list of operations: orders,
 row pointers, columns, and for every edge the slot that its weight is added to. Formulas and the
-subtraction-free (GTH) arithmetic that reads a trace are in ``replay.hpp``.
+subtraction-free (GTH) arithmetic that reads a trace are in ``solve.hpp``.
 """
 
 from __future__ import annotations
@@ -58,6 +58,18 @@ class BlockTrace:
     upper_ptr: Int64Array
     col: Int32Array
     edge_slot: Int64Array
+
+    def copy(self) -> BlockTrace:
+        """The same in arrays of its own: a view keeps all in memory that was read with it."""
+        return BlockTrace(
+            key=self.key,
+            check=self.check,
+            order=self.order.copy(),
+            row_ptr=self.row_ptr.copy(),
+            upper_ptr=self.upper_ptr.copy(),
+            col=self.col.copy(),
+            edge_slot=self.edge_slot.copy(),
+        )
 
     @property
     def n_vertices(self) -> int:

@@ -75,4 +75,10 @@ class Crew {
   bool dismissed_ = false;
 };
 
+/// Lets helpers go, whatever happens.
+struct Dismissal {
+  Crew& crew;
+  ~Dismissal() { crew.dismiss(); }
+};
+
 }  // namespace phasic_mpi

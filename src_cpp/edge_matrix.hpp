@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "replay.hpp"
+#include "trace_view.hpp"
 
 namespace phasic_mpi {
 

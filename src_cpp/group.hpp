@@ -5,17 +5,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "block_factor.hpp"
 #include "crew.hpp"
 #include "lanes.hpp"
-#include "panel_factor.hpp"
 #include "pivots.hpp"
 #include "plan.hpp"
-#include "sparse_factor.hpp"
-#include "supernode_factor.hpp"
 #include "workspace.hpp"
 
 namespace phasic_mpi {
@@ -59,8 +56,9 @@ class Group {
 
   Group(const Plan& plan, int64_t n_steps, const Arrays& arrays, Crew& crew)
       : plan_(plan),
-        way_(plan.way(kUse)),
-        trace_(plan.trace()),
+        way_(plan.way(BlockFactor<T, n>::kUse)),
+        off_ptr_(plan.off_ptr().data()),
+        off_col_(plan.off_col().data()),
         n_steps_(n_steps),
         n_(static_cast<int64_t>(plan.n_transient())),
         arrays_(arrays),
@@ -70,7 +68,7 @@ class Group {
     memory_ = plan_.workspaces().take(counter.n_lines());
     Workspace workspace(memory_.data());
     place(workspace);
-    panels_.clear(way_.sizes);
+    factor_.clear(way_.sizes);
   }
   ~Group() { plan_.workspaces().give_back(std::move(memory_)); }
   Group(const Group&) = delete;
@@ -90,10 +88,10 @@ class Group {
             factor(block, x);
           } else {
             enter(block, right, step);
-            forward(block, x);
+            factor_.forward(block, x);
           }
           if (b > 0) fetch(way_.blocks[b - 1].off_weight, way_.blocks[b - 1].n_off);
-          backward(block, x);
+          factor_.backward(block, x, [&] { fetch_some(); });
         }
       }
     }
@@ -115,11 +113,6 @@ class Group {
   }
 
  private:
-  static constexpr bool kHasSupernodes = n == 1 && std::is_same_v<T, double>;
-  static constexpr Plan::Use kUse = n > 1            ? Plan::Use::many
-                                    : kHasSupernodes ? Plan::Use::one
-                                                     : Plan::Use::one_complex;
-
   void place(Workspace& workspace) {
     const Plan::Sizes& sizes = way_.sizes;
     if constexpr (n > 1) {
@@ -130,11 +123,7 @@ class Group {
     carried_ = workspace.take<Carried<T, n>>(sizes.vertices);
     scratch_ = workspace.take<Value>(sizes.vertices);
     x_ = workspace.take<Value>(arrays_.right.size() * at(n_steps_ * n_));
-    sparse_.place(workspace, sizes);
-    panels_.place(workspace, sizes);
-    if constexpr (kHasSupernodes) {
-      supernodes_.place(workspace, sizes.supernode_values, sizes.supernode_vertices);
-    }
+    factor_.place(workspace, sizes, workspace.take<Value>(1));
   }
 
   [[nodiscard]] PHASIC_MPI_INLINE Value* solution(size_t right, int64_t step) {
@@ -147,10 +136,10 @@ class Group {
   }
 
   PHASIC_MPI_INLINE void load_weights(const Plan::Block& block) {
-    if (block.sparse != nullptr) {
-      sparse_.clear(*block.sparse);
+    if (factor_.takes_edges(block)) {
+      factor_.begin_edges(block);
       visit_weights(block.edge_weight, block.n_edges, [&](size_t edge, const Real& weight) {
-        sparse_.put(*block.sparse, edge, weight);
+        factor_.put_edge(block, edge, weight);
       });
     } else {
       edge_ = load_range(block.edge_weight, block.n_edges, edge_lanes_);
@@ -211,7 +200,7 @@ class Group {
   /// Carries along the first right-hand side.
   PHASIC_MPI_INLINE void enter_first(const Plan::Block& block) {
     const Source<T, n>& rhs = arrays_.right[0].rhs;
-    const int32_t* col = trace_.off_col.data() + trace_.off_ptr[at(block.first)];
+    const int32_t* col = off_col_ + off_ptr_[block.first];
     const Real* exit = exit_;
     const Real* off = off_;
     for (int64_t v = 0; v < block.n; ++v) {
@@ -219,7 +208,7 @@ class Group {
       Value rate = arrays_.shift[p];
       Value x = rhs[p];
       if (plan_.exit_weight()[p] >= 0) rate += *exit++;
-      const int64_t n_off = trace_.off_ptr[p + 1] - trace_.off_ptr[p];
+      const int64_t n_off = off_ptr_[p + 1] - off_ptr_[p];
       for (int64_t e = 0; e < n_off; ++e) {
         const Real weight = *off++;
         rate += weight;
@@ -237,7 +226,7 @@ class Group {
       const size_t p = at(block.first + v);
       Value rate = arrays_.shift[p];
       if (plan_.exit_weight()[p] >= 0) rate += *exit++;
-      for (int64_t e = trace_.off_ptr[p]; e < trace_.off_ptr[p + 1]; ++e) rate += *off++;
+      for (int64_t e = off_ptr_[p]; e < off_ptr_[p + 1]; ++e) rate += *off++;
       carried_[v] = {rate, Value{}};
     }
   }
@@ -245,12 +234,12 @@ class Group {
   /// Right-hand sides of the block, with what comes from later blocks and from the step before.
   PHASIC_MPI_INLINE void enter(const Plan::Block& block, size_t right, int64_t step) {
     Value* const x = solution(right, step);
-    const int32_t* col = trace_.off_col.data() + trace_.off_ptr[at(block.first)];
+    const int32_t* col = off_col_ + off_ptr_[block.first];
     const Real* off = off_;
     for (int64_t p = block.first; p < block.first + block.n; ++p) {
       Value sum = arrays_.right[right].rhs[at(step * n_ + p)];
       if (step > 0) sum += coupled(right, step - 1, step - 1, p);
-      const int64_t n_off = trace_.off_ptr[at(p) + 1] - trace_.off_ptr[at(p)];
+      const int64_t n_off = off_ptr_[p + 1] - off_ptr_[p];
       for (int64_t e = 0; e < n_off; ++e) sum += x[*col++] * *off++;
       x[p] = sum;
     }
@@ -263,43 +252,7 @@ class Group {
 
   /// Factors, and begins to solve for `x`.
   PHASIC_MPI_INLINE void factor(const Plan::Block& block, Value* x) {
-    if constexpr (kHasSupernodes) {
-      if (block.supernodes != nullptr) {
-        return supernodes_.factor(*block.supernodes, edge_, carried_, x, pivots_, crew_);
-      }
-    }
-    if (block.sparse != nullptr) {
-      sparse_.factor(*block.sparse, carried_, x, pivots_, [&] { fetch_some(); });
-    } else if (block.panels != nullptr) {
-      panels_.factor(*block.panels, edge_, carried_, x, pivots_);
-    } else {
-      x[0] = carried_[0].x;
-      carried_[0].escape = pivots_.invert(carried_[0].escape);
-    }
-  }
-
-  PHASIC_MPI_INLINE void forward(const Plan::Block& block, Value* x) {
-    if constexpr (kHasSupernodes) {
-      if (block.supernodes != nullptr) return supernodes_.forward(*block.supernodes, x);
-    }
-    if (block.sparse != nullptr) {
-      sparse_.forward(*block.sparse, x);
-    } else if (block.panels != nullptr) {
-      panels_.forward(*block.panels, x);
-    }
-  }
-
-  PHASIC_MPI_INLINE void backward(const Plan::Block& block, Value* x) {
-    if constexpr (kHasSupernodes) {
-      if (block.supernodes != nullptr) return supernodes_.backward(*block.supernodes, x);
-    }
-    if (block.sparse != nullptr) {
-      sparse_.backward(*block.sparse, x, [&] { fetch_some(); });
-    } else if (block.panels != nullptr) {
-      panels_.backward(*block.panels, x);
-    } else {
-      x[0] = x[0] * carried_[0].escape;
-    }
+    factor_.factor(block, edge_, carried_, x, pivots_, crew_, [&] { fetch_some(); });
   }
 
   PHASIC_MPI_INLINE void solve_block_transposed(const Plan::Block& block, size_t right,
@@ -311,20 +264,12 @@ class Group {
         x[v] += coupled(right, step, step + 1, block.first + v);
       }
     }
-    if (block.sparse != nullptr) {
-      sparse_.transposed(*block.sparse, x);
-    } else if (kHasSupernodes && block.supernodes != nullptr) {
-      if constexpr (kHasSupernodes) supernodes_.transposed(*block.supernodes, x);
-    } else if (block.panels != nullptr) {
-      panels_.transposed(*block.panels, x);
-    } else {
-      x[0] = x[0] * carried_[0].escape;
-    }
-    const int32_t* col = trace_.off_col.data() + trace_.off_ptr[at(block.first)];
+    factor_.transposed(block, x);
+    const int32_t* col = off_col_ + off_ptr_[block.first];
     const Real* off = off_;
     for (int64_t v = 0; v < block.n; ++v) {
       const size_t p = at(block.first + v);
-      for (int64_t e = trace_.off_ptr[p]; e < trace_.off_ptr[p + 1]; ++e) {
+      for (int64_t e = off_ptr_[p]; e < off_ptr_[p + 1]; ++e) {
         all[*col++] += x[v] * *off++;
       }
     }
@@ -334,16 +279,15 @@ class Group {
 
   const Plan& plan_;
   const Plan::Way& way_;
-  const TraceView& trace_;
+  const int64_t* off_ptr_;
+  const int32_t* off_col_;
   int64_t n_steps_;
   int64_t n_;
   const Arrays& arrays_;
   Crew& crew_;  // helps with large blocks
   WorkspacePool::Memory memory_;
   Pivots<T, n> pivots_;
-  SparseFactor<T, n> sparse_;
-  PanelFactor<T, n> panels_;
-  SupernodeFactor supernodes_;
+  BlockFactor<T, n> factor_;
   // Weights of the block at hand, and where those of several theta are put side by side.
   const Real* edge_ = nullptr;
   const Real* off_ = nullptr;
@@ -353,7 +297,7 @@ class Group {
   Real* exit_lanes_ = nullptr;
   int64_t fetched_ = 0;
   int64_t fetched_end_ = 0;
-  Carried<T, n>* carried_ = nullptr;  // of a single vertex the inverse pivot later on
+  Carried<T, n>* carried_ = nullptr;
   Value* scratch_ = nullptr;
   Value* x_ = nullptr;
 };

@@ -20,6 +20,7 @@
 #include "dissection.hpp"
 #include "elimination.hpp"
 #include "exploration.hpp"
+#include "factor.hpp"
 #include "ffi_handlers.hpp"
 #include "join.hpp"
 #include "order.hpp"
@@ -27,11 +28,11 @@
 #include "prediction.hpp"
 #include "record.hpp"
 #include "registry.hpp"
-#include "replay.hpp"
 #include "scc.hpp"
 #include "solve.hpp"
 #include "status.hpp"
 #include "symmetric_pattern.hpp"
+#include "trace_view.hpp"
 #include "views.hpp"
 
 namespace py = pybind11;
@@ -321,23 +322,22 @@ double seconds_per_solve(const std::shared_ptr<const Plan>& plan, const double* 
   return elapsed.count() / static_cast<double>(n_calls);
 }
 
+std::shared_ptr<const Plan> make_plan(const PyTrace& trace, const Array<int64_t>& weight_slot,
+                                      Plan::Purpose purpose, std::optional<bool> supernodes) {
+  using Supernodes = Plan::Supernodes;
+  const Supernodes which =
+      supernodes ? (*supernodes ? Supernodes::all : Supernodes::none) : Supernodes::by_cost;
+  const std::span<const int64_t> slots = view(weight_slot);
+  const py::gil_scoped_release release;
+  return std::make_shared<const Plan>(trace.trace(), slots, purpose, which);
+}
+
 /// A plan that XLA's handlers find by its number while Python holds it.
 class PyPlan {
  public:
-  PyPlan(py::object trace, Array<int64_t> weight_slot, std::optional<bool> supernodes)
-      : id_(registry().new_id()) {
-    const TraceView& view_of_trace = trace.cast<const PyTrace&>().trace();
-    using Supernodes = Plan::Supernodes;
-    const Supernodes which =
-        supernodes ? (*supernodes ? Supernodes::all : Supernodes::none) : Supernodes::by_cost;
-    auto plan = std::make_unique<const Plan>(view_of_trace, view(weight_slot), which);
-    // A handler may let go of the plan last, on a thread that does not hold the GIL.
-    auto* arrays = new py::tuple(py::make_tuple(std::move(trace), std::move(weight_slot)));
-    plan_ = std::shared_ptr<const Plan>(plan.release(), [arrays](const Plan* held) {
-      delete held;
-      const py::gil_scoped_acquire acquire;
-      delete arrays;
-    });
+  PyPlan(const PyTrace& trace, const Array<int64_t>& weight_slot, std::optional<bool> supernodes)
+      : id_(registry().new_id()),
+        plan_(make_plan(trace, weight_slot, Plan::Purpose::batches, supernodes)) {
     registry().add(id_, plan_);
   }
   PyPlan(const PyPlan&) = delete;
@@ -368,24 +368,24 @@ class PyPlan {
   std::shared_ptr<const Plan> plan_;
 };
 
-/// A factorisation that owns its values.
+/// A factorisation that keeps the weights.
 class PyFactor {
  public:
-  PyFactor(const PyTrace& trace, Array<double> values)
-      : values_(std::move(values)), n_transient_(trace.trace().n_transient()) {
-    if (values_.size() != trace.trace().n_slots()) {
-      throw std::invalid_argument("values: expected " + std::to_string(trace.trace().n_slots()) +
-                                  " slots, got " + std::to_string(values_.size()));
+  PyFactor(const std::shared_ptr<const Plan>& plan, Array<double> weight, size_t n_threads)
+      : weight_(std::move(weight)), n_transient_(plan->n_transient()) {
+    if (static_cast<size_t>(weight_.size()) != plan->n_weights()) {
+      throw std::invalid_argument("weight: expected " + std::to_string(plan->n_weights()) +
+                                  " numbers, got " + std::to_string(weight_.size()));
     }
-    const std::span<double> slots = writable(values_);
+    const std::span<const double> weights = view(weight_);
     const py::gil_scoped_release release;
-    factor_ = std::make_unique<Factor>(trace.trace(), slots);
-    failed_ = factor_->factor();
+    factor_ = std::make_unique<Factor>(plan, weights);
+    failed_ = factor_->factor(n_threads);
   }
 
   [[nodiscard]] int64_t failed() const { return failed_; }
 
-  void solve(Array<double>& x, bool transpose) const {
+  void solve(Array<double>& x, bool transpose) {
     if (failed_ != Factor::kDone) throw std::invalid_argument("the factorisation failed");
     if (static_cast<size_t>(x.size()) != n_transient_) {
       throw std::invalid_argument("x: expected " + std::to_string(n_transient_) + " numbers, got " +
@@ -397,10 +397,31 @@ class PyFactor {
   }
 
  private:
-  Array<double> values_;
+  Array<double> weight_;
   size_t n_transient_;
   std::unique_ptr<Factor> factor_;
   int64_t failed_ = Factor::kDone;
+};
+
+/// A plan for factors that are kept.
+class PyFactorPlan {
+ public:
+  PyFactorPlan(const PyTrace& trace, const Array<int64_t>& weight_slot,
+               std::optional<bool> supernodes)
+      : plan_(make_plan(trace, weight_slot, Plan::Purpose::factors, supernodes)) {}
+
+  [[nodiscard]] int64_t n_in_supernodes() const {
+    return std::ranges::count_if(plan_->way(Plan::Use::one).blocks, [](const Plan::Block& block) {
+      return block.supernodes != nullptr;
+    });
+  }
+
+  [[nodiscard]] std::unique_ptr<PyFactor> factor(Array<double> weight, size_t n_threads) const {
+    return std::make_unique<PyFactor>(plan_, std::move(weight), n_threads);
+  }
+
+ private:
+  std::shared_ptr<const Plan> plan_;
 };
 
 uint32_t put_block(BlockStore& store, const Array<int64_t>& row_ptr, const Array<int32_t>& col,
@@ -550,15 +571,19 @@ PYBIND11_MODULE(_core, module) {
       .def("count_updates", &PyTrace::updates);
 
   py::class_<PyPlan>(module, "Plan")
-      .def(py::init<py::object, Array<int64_t>, std::optional<bool>>(), py::arg("trace"),
+      .def(py::init<const PyTrace&, const Array<int64_t>&, std::optional<bool>>(), py::arg("trace"),
            py::arg("weight_slot").noconvert(), py::arg("supernodes") = py::none())
       .def_property_readonly("id", &PyPlan::id)
       .def("fewest_jumps", &PyPlan::fewest_jumps, py::arg("positions").noconvert())
       .def("time_solves", &PyPlan::time_solves, py::arg("weight").noconvert(), py::arg("at_least"));
 
+  py::class_<PyFactorPlan>(module, "FactorPlan")
+      .def(py::init<const PyTrace&, const Array<int64_t>&, std::optional<bool>>(), py::arg("trace"),
+           py::arg("weight_slot").noconvert(), py::arg("supernodes") = py::none())
+      .def_property_readonly("n_in_supernodes", &PyFactorPlan::n_in_supernodes)
+      .def("factor", &PyFactorPlan::factor, py::arg("weight").noconvert(), py::arg("n_threads"));
+
   py::class_<PyFactor>(module, "Factor")
-      .def(py::init<const PyTrace&, Array<double>>(), py::arg("trace"),
-           py::arg("values").noconvert(), py::keep_alive<1, 2>())
       .def_property_readonly("failed", &PyFactor::failed)
       .def("solve", &PyFactor::solve, py::arg("x").noconvert(), py::arg("transpose") = false);
 }

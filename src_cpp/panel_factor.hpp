@@ -95,6 +95,14 @@ class PanelFactor {
     permute_back(program, x);
   }
 
+  /// The vertex of the first pivot that has no meaning, or -1.
+  [[nodiscard]] int32_t first_illegal(const PanelProgram& program) const {
+    for (size_t i = 0; i < program.order.size(); ++i) {
+      if (!Pivots<T, n>::is_legal(inverse_[i])) return program.order[i];
+    }
+    return -1;
+  }
+
   /// x = M^-T x.
   PHASIC_MPI_INLINE void transposed(const PanelProgram& program, Value* x) const {
     permute(program, x, x_);

@@ -1,4 +1,4 @@
-// What both ways of eliminating a block have in common.
+// What all ways of eliminating a block have in common.
 #pragma once
 
 #include <cstddef>
@@ -31,6 +31,9 @@ struct Pivots {
     poison.meet(Lanes<T, n>::magnitude(pivot) - kSmallest);
     return Lanes<T, n>::inverse(pivot);
   }
+
+  /// Whether this is the inverse of a pivot that has a meaning: normal, positive and finite.
+  static bool is_legal(double inverse) { return inverse > 0.0 && inverse <= 1.0 / kSmallest; }
 
   Poison<n> poison;  // lanes that have no solution
 };

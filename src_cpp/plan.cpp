@@ -24,11 +24,35 @@ void raise(size_t& most, T count) {
   most = std::max(most, static_cast<size_t>(count));
 }
 
+/// To what a block with at most one program has.
+void raise(Plan::Sizes& sizes, const Plan::Block& block) {
+  raise(sizes.vertices, block.n);
+  raise(sizes.edges, block.n_edges);
+  raise(sizes.off, block.n_off);
+  raise(sizes.exits, block.n_exits);
+  if (block.sparse != nullptr) {
+    raise(sizes.sparse_entries, block.sparse->n_entries + SparseProgram::kMore);
+  }
+  if (block.panels != nullptr) {
+    raise(sizes.panel_vertices, block.n);
+    raise(sizes.panel_upper, block.panels->upper_col.size());
+    raise(sizes.lower, block.panels->n_lower);
+    raise(sizes.lower_rows, block.panels->n_lower_rows);
+  }
+  if (block.supernodes != nullptr) {
+    raise(sizes.supernode_vertices, block.n);
+    raise(sizes.supernode_values, block.supernodes->n_values);
+  }
+}
+
 }  // namespace
 
-Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Supernodes supernodes)
-    : trace_(trace),
+Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Purpose purpose,
+           Supernodes supernodes)
+    : purpose_(purpose),
       n_weights_(weight_slot.size()),
+      off_ptr_(trace.off_ptr.begin(), trace.off_ptr.end()),
+      off_col_(trace.off_col.begin(), trace.off_col.end()),
       exit_weight_(trace.n_transient(), -1),
       sparse_(trace.pattern_ptr.size() - 1),
       panels_(trace.pattern_ptr.size() - 1),
@@ -38,58 +62,70 @@ Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Superno
   require(weight_slot.empty() || (weight_slot.front() >= 0 && weight_slot.back() < trace.n_slots()),
           "weight_slot is out of range");
   require(n_weights_ <= at(std::numeric_limits<int32_t>::max()), "there are 2^31 weights or more");
-  const std::vector<Block> blocks = place_edges(weight_slot, supernodes);
-  for (const Use use : {Use::one, Use::one_complex, Use::many}) {
-    ways_[static_cast<size_t>(use)] = make_way(blocks, use);
+  std::vector<Block> blocks = place_edges(trace, weight_slot, supernodes);
+  if (purpose == Purpose::batches) {
+    for (const Use use : {Use::one_complex, Use::many}) {
+      ways_[static_cast<size_t>(use)] = make_way(blocks, use);
+    }
+    edges_ = EdgeMatrix(trace, weight_slot);
   }
-  edges_ = EdgeMatrix(trace, weight_slot);
+  ways_[static_cast<size_t>(Use::one)] = make_way(std::move(blocks), Use::one);
 }
 
-std::vector<Plan::Block> Plan::place_edges(std::span<const int64_t> weight_slot,
+std::vector<Plan::Block> Plan::place_edges(const TraceView& trace,
+                                           std::span<const int64_t> weight_slot,
                                            Supernodes supernodes) {
   const auto index_of = [&](int64_t slot) {
     return std::ranges::lower_bound(weight_slot, slot) - weight_slot.begin();
   };
-  const int64_t first_off_slot = trace_.value_ptr.back();
-  const int64_t first_exit_slot = first_off_slot + trace_.off_ptr.back();
+  const int64_t first_off_slot = trace.value_ptr.back();
+  const int64_t first_exit_slot = first_off_slot + trace.off_ptr.back();
   const int64_t first_off = index_of(first_off_slot);
   int64_t exit = index_of(first_exit_slot);
-  require(exit - first_off == trace_.off_ptr.back(), "an edge between blocks has no weight");
+  require(exit - first_off == trace.off_ptr.back(), "an edge between blocks has no weight");
   for (size_t w = at(exit); w < n_weights_; ++w) {
     exit_weight_[at(weight_slot[w] - first_exit_slot)] = static_cast<int32_t>(w);
   }
 
-  std::vector<Block> blocks(trace_.n_blocks());
+  std::vector<Block> blocks(trace.n_blocks());
   std::vector<int64_t> model(panels_.size(), -1);  // the first block of each pattern
   for (size_t b = 0; b < blocks.size(); ++b) {
-    const int64_t first = trace_.block_ptr[b];
-    const int64_t last = trace_.block_ptr[b + 1];
-    const int64_t edge = index_of(trace_.value_ptr[b]);
+    const int64_t first = trace.block_ptr[b];
+    const int64_t last = trace.block_ptr[b + 1];
+    const int64_t edge = index_of(trace.value_ptr[b]);
     const int64_t n_exits = std::count_if(exit_weight_.begin() + first, exit_weight_.begin() + last,
                                           [](int32_t weight) { return weight >= 0; });
     Block& block = blocks[b];
     block = {first,
              last - first,
              edge,
-             index_of(trace_.value_ptr[b + 1]) - edge,
-             first_off + trace_.off_ptr[at(first)],
-             trace_.off_ptr[at(last)] - trace_.off_ptr[at(first)],
+             index_of(trace.value_ptr[b + 1]) - edge,
+             first_off + trace.off_ptr[at(first)],
+             trace.off_ptr[at(last)] - trace.off_ptr[at(first)],
              exit,
              n_exits,
              nullptr,
              nullptr,
              nullptr};
     exit += n_exits;
-    if (trace_.block_pattern[b] < 0) continue;
+    if (trace.block_pattern[b] < 0) continue;
 
-    const size_t pattern = at(trace_.block_pattern[b]);
+    const size_t pattern = at(trace.block_pattern[b]);
     const auto edges = weight_slot.subspan(at(edge), at(block.n_edges));
     if (model[pattern] < 0) {
       model[pattern] = static_cast<int64_t>(b);
-      add_programs(pattern, trace_.value_ptr[b], edges, supernodes);
+      const size_t row = at(trace.pattern_ptr[pattern]);
+      const size_t n = at(block.n);
+      const PatternView view{trace.order.subspan(row, n),
+                             trace.row_ptr.subspan(row, n + 1),
+                             trace.upper_ptr.subspan(row, n),
+                             trace.col.data(),
+                             edges,
+                             trace.value_ptr[b]};
+      add_programs(view, pattern, supernodes);
     } else {
       const Block& other = blocks[at(model[pattern])];
-      const int64_t shift = trace_.value_ptr[b] - trace_.value_ptr[at(model[pattern])];
+      const int64_t shift = trace.value_ptr[b] - trace.value_ptr[at(model[pattern])];
       require(std::ranges::equal(
                   edges, weight_slot.subspan(at(other.edge_weight), at(other.n_edges)),
                   [&](int64_t slot, int64_t other_slot) { return slot == other_slot + shift; }),
@@ -102,58 +138,45 @@ std::vector<Plan::Block> Plan::place_edges(std::span<const int64_t> weight_slot,
   return blocks;
 }
 
-void Plan::add_programs(size_t pattern, int64_t first_slot, std::span<const int64_t> edge_slot,
-                        Supernodes supernodes) {
-  const size_t row = at(trace_.pattern_ptr[pattern]);
-  const size_t n = at(trace_.pattern_ptr[pattern + 1]) - row;
-  const PatternView view{trace_.order.subspan(row, n),
-                         trace_.row_ptr.subspan(row, n + 1),
-                         trace_.upper_ptr.subspan(row, n),
-                         trace_.col.data(),
-                         edge_slot,
-                         first_slot};
-  const int64_t n_products = count_products(view);
-  if (n_products <= kDenseLanes * view.n_entries() &&
-      n_products <= std::numeric_limits<int32_t>::max()) {
-    sparse_[pattern] = std::make_unique<const SparseProgram>(view);
-  }
-  if (n_products > kDense * view.n_entries()) {
-    panels_[pattern] = std::make_unique<const PanelProgram>(view);
-  }
-  if (supernodes == Supernodes::none) return;
+void Plan::add_programs(const PatternView& pattern, size_t index, Supernodes supernodes) {
+  const int64_t n_products = count_products(pattern);
+  const bool has_places = n_products <= std::numeric_limits<int32_t>::max();
+  const bool is_dense = !has_places || n_products > kDense * pattern.n_entries();
   // What never pays need not be analysed.
-  const double other_cost = PanelProgram::cost(n_products, view.n_entries());
-  if (supernodes == Supernodes::by_cost && panels_[pattern] == nullptr) return;
-  auto program = std::make_unique<const SupernodeProgram>(view);
-  if (supernodes == Supernodes::all || program->cost() < other_cost) {
-    supernodes_[pattern] = std::move(program);
+  if (supernodes == Supernodes::all || (supernodes == Supernodes::by_cost && is_dense)) {
+    auto program = std::make_unique<const SupernodeProgram>(pattern);
+    if (supernodes == Supernodes::all ||
+        program->cost() < PanelProgram::cost(n_products, pattern.n_entries())) {
+      supernodes_[index] = std::move(program);
+    }
   }
+  const bool is_for_one = purpose_ == Purpose::factors;
+  if (is_for_one && supernodes_[index] != nullptr) return;
+  if (is_dense) panels_[index] = std::make_unique<const PanelProgram>(pattern);
+  if (is_for_one ? !is_dense : has_places && n_products <= kDenseLanes * pattern.n_entries()) {
+    sparse_[index] = std::make_unique<const SparseProgram>(pattern);
+  }
+}
+
+Plan::Sizes Plan::sizes_of(const Block& block) {
+  Sizes sizes;
+  raise(sizes, block);
+  return sizes;
 }
 
 Plan::Way Plan::make_way(std::vector<Block> blocks, Use use) {
   Sizes sizes;
   for (Block& block : blocks) {
-    raise(sizes.vertices, block.n);
-    raise(sizes.edges, block.n_edges);
-    raise(sizes.off, block.n_off);
-    raise(sizes.exits, block.n_exits);
     // For several theta side by side, lists of places pay for longer.
     if (use != Use::many && block.panels != nullptr) block.sparse = nullptr;
     if (use != Use::one) block.supernodes = nullptr;
     if (block.supernodes != nullptr) {
       block.sparse = nullptr;
       block.panels = nullptr;
-      raise(sizes.supernode_vertices, block.n);
-      raise(sizes.supernode_values, block.supernodes->n_values);
     } else if (block.sparse != nullptr) {
       block.panels = nullptr;
-      raise(sizes.sparse_entries, block.sparse->n_entries + SparseProgram::kMore);
-    } else if (block.panels != nullptr) {
-      raise(sizes.panel_vertices, block.n);
-      raise(sizes.panel_upper, block.panels->upper_col.size());
-      raise(sizes.lower, block.panels->n_lower);
-      raise(sizes.lower_rows, block.panels->n_lower_rows);
     }
+    raise(sizes, block);
   }
   return {std::move(blocks), sizes};
 }

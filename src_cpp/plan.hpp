@@ -9,24 +9,27 @@
 
 #include "edge_matrix.hpp"
 #include "elimination.hpp"
-#include "replay.hpp"
 #include "supernodes.hpp"
+#include "trace_view.hpp"
 #include "workspace.hpp"
 
 namespace phasic_mpi {
 
-/// A trace with the weights that fill it. One weight belongs to each slot that an edge adds to;
-/// weights are numbered by ascending slot: internal edges block after block, edges between blocks,
-/// exit rates.
+/// What becomes of a trace and the weights that fill it; holds no array of either. One weight
+/// belongs to each slot that an edge adds to; weights are numbered by ascending slot: internal
+/// edges block after block, edges between blocks, exit rates.
 class Plan {
  public:
+  /// What it is for: batches of any kind, or factors of one theta with real numbers alone, for
+  /// which it takes less time and memory.
+  enum class Purpose { batches, factors };
   /// Which blocks are eliminated in dense panels where there is one theta.
   enum class Supernodes { by_cost, all, none };
 
-  /// `weight_slot` ascends strictly, and holds every slot of an edge between blocks.
-  /// The arrays behind both must outlive the plan. Throws std::invalid_argument if they do not fit.
-  Plan(const TraceView& trace, std::span<const int64_t> weight_slot,
-       Supernodes supernodes = Supernodes::by_cost);
+  /// `weight_slot` ascends strictly, and holds every slot of an edge between blocks. Throws
+  /// std::invalid_argument if it does not fit.
+  Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Purpose purpose,
+       Supernodes supernodes);
 
   /// One diagonal block and its ranges of weights. It has one program, or none if it is one vertex.
   struct Block {
@@ -64,10 +67,17 @@ class Plan {
     Sizes sizes;
   };
 
-  [[nodiscard]] const TraceView& trace() const { return trace_; }
   [[nodiscard]] size_t n_weights() const { return n_weights_; }
-  [[nodiscard]] size_t n_transient() const { return trace_.n_transient(); }
+  [[nodiscard]] size_t n_transient() const { return exit_weight_.size(); }
   [[nodiscard]] const Way& way(Use use) const { return ways_[static_cast<size_t>(use)]; }
+
+  /// What one block has.
+  [[nodiscard]] static Sizes sizes_of(const Block& block);
+
+  /// Edges between blocks, row by row: where the row of each position starts, and the position that
+  /// each edge leads to.
+  [[nodiscard]] std::span<const int64_t> off_ptr() const { return off_ptr_; }
+  [[nodiscard]] std::span<const int32_t> off_col() const { return off_col_; }
 
   /// Weight of the exit rate at each position, -1 where there is none.
   [[nodiscard]] std::span<const int32_t> exit_weight() const { return exit_weight_; }
@@ -80,14 +90,16 @@ class Plan {
   [[nodiscard]] WorkspacePool& workspaces() const { return workspaces_; }
 
  private:
-  [[nodiscard]] std::vector<Block> place_edges(std::span<const int64_t> weight_slot,
+  [[nodiscard]] std::vector<Block> place_edges(const TraceView& trace,
+                                               std::span<const int64_t> weight_slot,
                                                Supernodes supernodes);
-  void add_programs(size_t pattern, int64_t first_slot, std::span<const int64_t> edge_slot,
-                    Supernodes supernodes);
+  void add_programs(const PatternView& pattern, size_t index, Supernodes supernodes);
   [[nodiscard]] static Way make_way(std::vector<Block> blocks, Use use);
 
-  TraceView trace_;
+  Purpose purpose_;
   size_t n_weights_;
+  std::vector<int64_t> off_ptr_;
+  std::vector<int32_t> off_col_;
   std::vector<int32_t> exit_weight_;
   std::vector<std::unique_ptr<const SparseProgram>> sparse_;  // of each pattern, or null
   std::vector<std::unique_ptr<const PanelProgram>> panels_;

@@ -30,12 +30,6 @@ PHASIC_MPI_VECTORISED void run(Group<std::complex<double>, 1>& group, bool trans
 // Threads that can be of use for one factorisation, beside the first.
 constexpr size_t kHelpers = 15;
 
-/// Lets helpers go, whatever happens.
-struct Dismissal {
-  Crew& crew;
-  ~Dismissal() { crew.dismiss(); }
-};
-
 size_t product(const std::vector<int64_t>& shape) {
   return at(std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>()));
 }

@@ -112,6 +112,14 @@ class SparseFactor {
     }
   }
 
+  /// The vertex of the first pivot that has no meaning, or -1.
+  [[nodiscard]] int32_t first_illegal(const SparseProgram& program) const {
+    for (const SparseProgram::Step& step : program.steps) {
+      if (!Pivots<T, n>::is_legal(inverse_[step.vertex])) return step.vertex;
+    }
+    return -1;
+  }
+
   /// x = M^-T x.
   PHASIC_MPI_INLINE void transposed(const SparseProgram& program, Value* x) const {
     const int32_t* upper_vertex = program.upper_vertex.data();

@@ -14,9 +14,6 @@ namespace {
 // Pivots of a panel that are eliminated one by one before their products go on to the next.
 constexpr size_t kTogether = 8;
 
-// Products from which several threads are worth waking: about a millisecond.
-constexpr int64_t kShared = 20'000'000;
-
 static_assert(SupernodeProgram::kBehind >= DenseProducts::kBehind);
 
 }  // namespace
@@ -31,7 +28,7 @@ void SupernodeFactor::factor(const SupernodeProgram& program, const double* weig
                              const Carried<double, 1>* carried, double* x,
                              Pivots<double, 1>& pivots, Crew& crew) const {
   Run run{program, weight, carried, x, std::vector<std::atomic<bool>>(program.panels.size())};
-  if (program.n_products < kShared) {
+  if (!program.is_shared()) {
     pivots.poison.meet(work(run));
   } else {
     std::mutex mutex;
@@ -247,6 +244,13 @@ void SupernodeFactor::backward(const SupernodeProgram& program, double* x) const
     }
   }
   permute_back(program, x);
+}
+
+int32_t SupernodeFactor::first_illegal(const SupernodeProgram& program) const {
+  for (size_t i = 0; i < program.order.size(); ++i) {
+    if (!Pivots<double, 1>::is_legal(inverse_[i])) return program.order[i];
+  }
+  return -1;
 }
 
 void SupernodeFactor::transposed(const SupernodeProgram& program, double* x) const {

@@ -28,6 +28,8 @@ class SupernodeFactor {
   void forward(const SupernodeProgram& program, double* x) const;
   /// x = (S - U)^-1 x.
   void backward(const SupernodeProgram& program, double* x) const;
+  /// The vertex of the first pivot that has no meaning, or -1.
+  [[nodiscard]] int32_t first_illegal(const SupernodeProgram& program) const;
   /// x = M^-T x.
   void transposed(const SupernodeProgram& program, double* x) const;
 

@@ -24,6 +24,8 @@ struct SupernodeProgram {
   static constexpr int32_t kCarried = 2;  // columns behind U: rates of leaving, right-hand side
   static constexpr int32_t kLine = 8;     // rows begin on cache lines
   static constexpr int32_t kBehind = 16;  // numbers behind the last row, which products may read
+  // Products from which several threads are worth waking: about a millisecond.
+  static constexpr int64_t kShared = 20'000'000;
 
   /// Rows of U, or columns of L.
   struct Half {
@@ -62,6 +64,8 @@ struct SupernodeProgram {
 
   /// About nanoseconds for one theta.
   [[nodiscard]] double cost() const;
+  /// Whether threads factor the block together.
+  [[nodiscard]] bool is_shared() const { return n_products >= kShared; }
 
   std::vector<int32_t> order;
   std::vector<Panel> panels;      // and one more behind the last

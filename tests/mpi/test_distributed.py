@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from phasic_mpi import _core, distributed, manifest, pipeline
 from phasic_mpi import comm as mpi
-from phasic_mpi import distributed, manifest, pipeline
 from phasic_mpi.comm import Comm
 from phasic_mpi.distributed import Asked
 from phasic_mpi.errors import StageError
@@ -69,13 +69,27 @@ def test_divided_moments_have_the_bits_of_one_process(
     assert (report.n_theta, len(report.compute_seconds)) == (len(theta), comm.size)
 
 
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_threads_of_ranks_leave_no_bit_different(
+    comm: Comm, shared_path: Path, monkeypatch: pytest.MonkeyPatch, n_threads: int
+) -> None:
+    graph = build_model("structured-coalescent", n=24, islands=4)
+    trace = record_alone(graph)
+    assert _core.FactorPlan(trace.core(), np.unique(trace.edge_slot)).n_in_supernodes > 1
+    leave(comm, shared_path, graph)
+    monkeypatch.setenv("NPROC", str(n_threads))
+    what = asked(graph, [[1.0, 0.5], [2.0, 0.1]])
+    _, found = distributed.moments(comm, shared_path / "m.h5", lambda _: what, 2)
+    assert np.array_equal(found, moments(trace, what.theta, 2, what.reward))
+
+
 def test_ranks_hold_no_more_than_their_share(comm: Comm, shared_path: Path) -> None:
     graph = GRAPHS["islands"][0]
     leave(comm, shared_path, graph)
     made = manifest.load(shared_path / "m.h5")
     condensation = distributed.condense(made.graph)
-    steps = distributed._steps(made, condensation, comm)
-    held = sum(step.layer.trace.n_entries for step in steps if step.layer is not None)
+    steps = distributed._steps(made, condensation, comm, 1)
+    held = sum(step.layer.n_entries for step in steps if step.layer is not None)
     assert sum(mpi.collect(comm, held)) == record_alone(graph).n_entries
     if comm.size > 1:
         assert held < 0.75 * record_alone(graph).n_entries

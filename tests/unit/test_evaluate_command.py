@@ -1,4 +1,4 @@
-"""The command ``evaluate`` in one process, beside the scalar path and closed forms."""
+"""The command ``evaluate`` in one process, beside `Replay` and closed forms."""
 
 import csv
 import io
@@ -114,7 +114,7 @@ def test_rewards_come_from_a_file(
 def test_several_rewards_give_covariances_and_correlations(
     trace_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``Cov(X, Y) = (Var(X + Y) - Var(X) - Var(Y)) / 2``, by the scalar path."""
+    """``Cov(X, Y) = (Var(X + Y) - Var(X) - Var(Y)) / 2``, by `Replay`."""
     rewards = np.random.default_rng(2).uniform(0.5, 2, (2, GRAPH.n_vertices))
     np.save(tmp_path / "rewards.npy", [*rewards, np.zeros(GRAPH.n_vertices)])
     arguments = ("--rewards", tmp_path / "rewards.npy", "--covariance", "--moments", 2)

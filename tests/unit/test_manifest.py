@@ -47,6 +47,20 @@ def test_a_manifest_leads_to_the_trace_that_is_recorded_alone(name: str, tmp_pat
     assert found.parts()[0] == expected.parts()[0]
 
 
+def test_traces_of_some_blocks_keep_no_others_in_memory(tmp_path: Path) -> None:
+    store = TraceStore(tmp_path, rank=0, local_rank=0, local_size=1)
+    graph = build_model("structured-coalescent", n=9, islands=3)
+    blocks = condense(graph).distinct
+    store.keep(Recorder(strategy="sequential", n_threads=1).record(blocks))
+    checks = {block.key: block.check for block in blocks}
+    made = Manifest(graph, tmp_path, checks, store.places(checks))
+    whole, some = made.traces(blocks), made.traces(blocks[:2])
+    for key, trace in some.items():
+        assert np.array_equal(trace.col, whole[key].col)
+        assert trace.col.base is None
+        assert trace.order.base is None
+
+
 def test_equal_manifests_are_equal_bytes(tmp_path: Path) -> None:
     made = kept(build_model("structured-coalescent", n=7, islands=2), tmp_path / "cache")
     for name in ("a.h5", "b.h5"):

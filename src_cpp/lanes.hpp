@@ -14,7 +14,8 @@
 #include <type_traits>
 #include <utility>
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
+// ThreadSanitizer is not there yet when the loader picks.
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__SANITIZE_THREAD__)
 /// Compiled for several instruction sets; the loader picks the best that the machine has.
 #define PHASIC_MPI_VECTORISED __attribute__((flatten, target_clones("avx2", "default")))
 #else

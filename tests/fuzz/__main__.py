@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.fuzz import sanitized
-from tests.fuzz.pool import BASE_BYTES, MAKERS, Input, Reading, read_all
+from tests.fuzz.pool import MAKERS, MEMORY, Input, Reading, read_all
 
 
 def main() -> int:
@@ -84,9 +84,9 @@ def _print(readings: Sequence[Reading]) -> None:
 
 
 def _most(readings: Sequence[Reading]) -> str:
-    """Most growth, and most beyond the constant per byte of its input."""
+    """Most growth, and most per byte of an input beyond what an empty one may take."""
     growth = max(reading.growth for reading in readings)
-    ratio = max((r.growth - BASE_BYTES) / max(r.n_bytes, 1) for r in readings)
+    ratio = max((r.growth - MEMORY[r.input.kind][0]) / max(r.n_bytes, 1) for r in readings)
     return f"{growth >> 20} MiB, {max(ratio, 0):.0f} per byte"
 
 

@@ -22,11 +22,11 @@ MAKERS = {"json": json_text.make, "payload": messages.make, "hdf5": columns.make
 # Of processor time, so that a busy machine makes no hang; whoever waits is given longer.
 HANG_SECONDS = 10.0
 WAIT_SECONDS = 60.0
+START_SECONDS = 60.0
 
-# A first input brings libraries and their tables into memory. Text costs the most per byte: `[0],`
-# becomes a tuple, a float and a pointer.
-BASE_BYTES = 64 << 20
-BYTES_PER_BYTE = 64
+# Bytes that memory may grow by for an empty input, and for each byte of an input. Of text `[0],`
+# takes most: a tuple, a float and a pointer. gzip makes up to 1032 bytes of one.
+MEMORY = {"json": (64 << 20, 64), "payload": (64 << 20, 64), "hdf5": (256 << 20, 4 * 1032)}
 
 FINE = ("refused", "accepted")
 
@@ -67,11 +67,11 @@ class Reading(NamedTuple):
 class Worker:
     """Reads inputs in a process of its own, which is started again when it has ended."""
 
-    def __init__(self, directory: Path, environment: Mapping[str, str], readers: str) -> None:
+    def __init__(self, directory: Path, environment: Mapping[str, str], reader: str) -> None:
         directory.mkdir(parents=True)
         self._directory = directory
         self._environment = environment
-        self._readers = readers
+        self._reader = reader
         self._process: subprocess.Popen[str] | None = None
         self._n_read = 0
 
@@ -85,14 +85,15 @@ class Worker:
         if self._process is None:
             self._start()
         self._n_read += 1
-        answer, is_late = self._ask(f"{one.kind} {path}")
+        answer, is_late = self._ask(f"{one.kind} {path}", WAIT_SECONDS)
         if not answer:
             verdict, detail = "hang" if is_late else "crash", self._last_words()
             seconds, growth = HANG_SECONDS if is_late else 0.0, 0
             self.close()
         else:
             verdict, detail, seconds, growth = json.loads(answer)
-            if growth > BASE_BYTES + BYTES_PER_BYTE * len(content):
+            base, per_byte = MEMORY[one.kind]
+            if growth > base + per_byte * len(content):
                 verdict, detail = "memory", f"{growth} bytes in memory for {len(content)}"
         return Reading(one, verdict, detail, seconds, len(content), growth)
 
@@ -106,7 +107,7 @@ class Worker:
         with (self._directory / "stderr").open("wb") as errors:
             self._process = subprocess.Popen(
                 # -P: the package is the one of the environment, not that of the directory.
-                [sys.executable, "-P", "-m", "tests.fuzz.worker", self._readers],
+                [sys.executable, "-P", "-m", "tests.fuzz.worker", self._reader],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -115,18 +116,18 @@ class Worker:
                 text=True,
             )
         self._n_read = 0
-        answer, _ = self._ask("")
+        answer, _ = self._ask("", START_SECONDS)
         if not answer:
             raise RuntimeError(f"a worker does not start: {self._last_words()}")
 
-    def _ask(self, question: str) -> tuple[str, bool]:
+    def _ask(self, question: str, wait_seconds: float) -> tuple[str, bool]:
         """The answer, if there is one, and whether the process was ended because it was late."""
         process = self._process
         assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
         answered, late = threading.Event(), threading.Event()
-        watch = threading.Thread(target=_end_if_late, args=(process, answered, late))
+        watch = threading.Thread(target=_end_if_late, args=(process, wait_seconds, answered, late))
         watch.start()
         try:
             print(question, file=process.stdin, flush=True)
@@ -145,9 +146,12 @@ class Worker:
 
 
 def _end_if_late(
-    process: subprocess.Popen[str], answered: threading.Event, late: threading.Event
+    process: subprocess.Popen[str],
+    wait_seconds: float,
+    answered: threading.Event,
+    late: threading.Event,
 ) -> None:
-    begin, deadline = _processor_seconds(process), time.monotonic() + WAIT_SECONDS
+    begin, deadline = _processor_seconds(process), time.monotonic() + wait_seconds
     while not answered.wait(0.2):
         used = _processor_seconds(process) - begin
         if used > HANG_SECONDS or time.monotonic() > deadline:
@@ -168,10 +172,10 @@ def read_all(
     environment: Mapping[str, str],
     *,
     n_workers: int,
-    readers: str = "tests.fuzz.readers",
+    reader: str = "tests.fuzz.readers:read",
 ) -> Iterator[Reading]:
     """Has all inputs read, by several processes."""
-    workers = [Worker(directory / str(i), environment, readers) for i in range(n_workers)]
+    workers = [Worker(directory / str(i), environment, reader) for i in range(n_workers)]
     idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
     for worker in workers:
         idle.put(worker)

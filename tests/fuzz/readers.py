@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from phasic_mpi.errors import PhasicMpiError, RecordError
+from phasic_mpi.errors import RecordError
 from phasic_mpi.evaluate import Replay
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import load_graph, save_graph
@@ -87,19 +87,13 @@ def _trace_faults(message: memoryview) -> Faults:
     yield from ()
 
 
-READERS: dict[str, Callable[[Path], Faults]] = {
+_READERS: dict[str, Callable[[Path], Faults]] = {
     "json": read_json,
     "payload": read_message,
     "hdf5": read_hdf5,
 }
 
 
-def examine(read: Callable[[Path], Faults], path: Path) -> tuple[str, str]:
-    """Verdict and detail: "refused", "accepted", "invalid" or "wrong error"."""
-    try:
-        fault = next(iter(read(path)), None)
-    except PhasicMpiError as exc:
-        return "refused", type(exc).__name__
-    except Exception as exc:
-        return "wrong error", f"{type(exc).__name__}: {exc}"
-    return ("accepted", "") if fault is None else ("invalid", fault)
+def read(kind: str, path: Path) -> Faults:
+    """Reads an input of this kind; what is wrong with what is accepted."""
+    return _READERS[kind](path)

@@ -6,14 +6,17 @@ answer is a line of JSON: verdict, detail, seconds of processor time, bytes by w
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from pkgutil import resolve_name
 
-from tests.fuzz.readers import examine
+from phasic_mpi.errors import PhasicMpiError
+
+Reader = Callable[[str, Path], Iterator[str]]
 
 _SHOWN = 2000  # characters of a detail
 
@@ -32,14 +35,25 @@ def memory(name: str) -> int:
     raise KeyError(name)
 
 
-def main(module: str) -> None:
-    readers = importlib.import_module(module).READERS
+def examine(read: Reader, kind: str, path: Path) -> tuple[str, str]:
+    """Verdict and detail: "refused", "accepted", "invalid" or "wrong error"."""
+    try:
+        fault = next(read(kind, path), None)
+    except PhasicMpiError as exc:
+        return "refused", type(exc).__name__
+    except Exception as exc:
+        return "wrong error", f"{type(exc).__name__}: {exc}"
+    return ("accepted", "") if fault is None else ("invalid", fault)
+
+
+def main(reader: str) -> None:
+    read: Reader = resolve_name(reader)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
         kind, _, path = line.rstrip("\n").partition(" ")
         before, begin = reset_peak(), time.process_time()
-        verdict, detail = examine(readers[kind], Path(path)) if kind else ("ready", "")
+        verdict, detail = examine(read, kind, Path(path)) if kind else ("ready", "")
         seconds, growth = time.process_time() - begin, memory("VmHWM") - before
         print(json.dumps([verdict, detail[:_SHOWN], seconds, growth]), file=answers, flush=True)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from phasic_mpi.errors import RecordError
+from phasic_mpi.errors import GraphError, PhasicMpiError, RecordError
 from phasic_mpi.evaluate import Replay
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import load_graph, save_graph
@@ -52,15 +52,24 @@ def _graph_faults(graph: PhaseTypeGraph, path: Path) -> Faults:
     if graph.n_vertices > _RECORDED:
         return
     for suffix in (".json", ".h5"):
-        copy = path.with_name(f"copy{suffix}")
-        save_graph(graph, copy)
-        if not load_graph(copy).equals(graph):
-            yield f"written to {suffix} and read back, it is another graph"
-    trace = record_alone(graph)
+        yield from _copy_faults(graph, path.with_name(f"copy{suffix}"))
+    trace = record_alone(graph)  # or an error: nobody says that absorption can be reached
     if not checks.can_be_absorbed(graph):
         yield "it was condensed, although absorption cannot be reached from every vertex"
-    check_trace(trace)
+    try:
+        check_trace(trace)
+    except GraphError as exc:
+        yield f"its trace is inconsistent: {exc.problem}"
     Replay(trace).moments(np.ones(graph.n_parameters), 2)
+
+
+def _copy_faults(graph: PhaseTypeGraph, path: Path) -> Faults:
+    try:
+        save_graph(graph, path)
+        if not load_graph(path).equals(graph):
+            yield f"written to {path.name} and read back, it is another graph"
+    except PhasicMpiError as exc:
+        yield f"written to {path.name}, it cannot be read: {exc}"
 
 
 def _recording_faults(blocks: list[SccBlock]) -> Faults:
@@ -71,8 +80,11 @@ def _recording_faults(blocks: list[SccBlock]) -> Faults:
             (trace,) = recorder.record([block])
         except RecordError:
             continue
-        sizes = np.array([0, trace.order.size])
-        check_patterns(sizes, trace.order, trace.row_ptr, trace.upper_ptr, trace.col)
+        try:
+            sizes = np.array([0, trace.order.size])
+            check_patterns(sizes, trace.order, trace.row_ptr, trace.upper_ptr, trace.col)
+        except GraphError as exc:
+            yield f"the trace of an accepted block is inconsistent: {exc.problem}"
         if sorted(trace.order.tolist()) != list(range(block.n_recorded)):
             yield "the trace of an accepted block has another order"
 

@@ -1,10 +1,10 @@
 """Feeds hostile input to the readers: ``python -m tests.fuzz [--json 10000] [--hdf5 2000]``.
 
-Valid graphs in JSON and HDF5, and messages between ranks, are changed: values, text, bytes. Each
-input is read, checked and used by a process whose compiled core runs under AddressSanitizer and
-UBSan. A reader either raises an error of this package or returns a valid graph, in ten seconds and
-in memory that is bounded by the size of the file; anything else is printed with what makes the same
-input again: ``--only json:17``.
+Valid graphs in JSON and HDF5, messages between ranks, and arrays on their way into the compiled
+core are changed: values, text, bytes. Each input is read, checked and used by a process whose core
+runs under AddressSanitizer and UBSan. A reader either raises an error of this package or returns a
+valid graph, in ten seconds and in memory that is bounded by the size of the file; anything else is
+printed with what makes the same input again: ``--only json:17``.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=int, default=10_000, metavar="N", help="graphs in JSON")
     parser.add_argument("--payload", type=int, default=10_000, metavar="N", help="messages")
     parser.add_argument("--hdf5", type=int, default=2_000, metavar="N", help="graphs in HDF5")
+    parser.add_argument("--core", type=int, default=10_000, metavar="N", help="calls of the core")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", type=_input, nargs="+", metavar="KIND:SEED")

@@ -15,9 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.fuzz import columns, json_text, messages
+from tests.fuzz import columns, core_calls, json_text, messages
 
-MAKERS = {"json": json_text.make, "payload": messages.make, "hdf5": columns.make}
+MAKERS = {
+    "json": json_text.make,
+    "payload": messages.make,
+    "hdf5": columns.make,
+    "core": core_calls.make,
+}
 
 # Of processor time, so that a busy machine makes no hang; whoever waits is given longer.
 HANG_SECONDS = 10.0
@@ -26,7 +31,13 @@ START_SECONDS = 60.0
 
 # Bytes that memory may grow by for an empty input, and for each byte of an input. Of text `[0],`
 # takes most: a tuple, a float and a pointer. gzip makes up to 1032 bytes of one.
-MEMORY = {"json": (64 << 20, 64), "payload": (64 << 20, 64), "hdf5": (256 << 20, 4 * 1032)}
+_SMALL = 64 << 20
+MEMORY = {
+    "json": (_SMALL, 64),
+    "payload": (_SMALL, 64),
+    "hdf5": (4 * _SMALL, 4 * 1032),
+    "core": (_SMALL, 0),
+}
 
 FINE = ("refused", "accepted")
 

@@ -16,7 +16,7 @@ from phasic_mpi.record import Recorder
 from phasic_mpi.scc import SccBlock, condense
 from phasic_mpi.stitch import stitch
 from phasic_mpi.trace_check import check_patterns, check_trace
-from tests.fuzz import checks, messages
+from tests.fuzz import checks, core_calls, messages
 from tests.recording import record_alone
 
 # Graphs of up to so many vertices are recorded; the others show how reading scales.
@@ -99,10 +99,16 @@ def _trace_faults(message: memoryview) -> Faults:
     yield from ()
 
 
+def call_core(path: Path) -> Faults:
+    core_calls.call(path.read_bytes())
+    yield from ()
+
+
 _READERS: dict[str, Callable[[Path], Faults]] = {
     "json": read_json,
     "payload": read_message,
     "hdf5": read_hdf5,
+    "core": call_core,
 }
 
 

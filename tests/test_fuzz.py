@@ -1,6 +1,8 @@
 """Some of the hostile input of ``python -m tests.fuzz``, and whether that notices what is wrong."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from tests.fuzz import checks, examples, pool, sanitized
 from tests.fuzz.pool import MAKERS, Input, Reading, read_all
 
 N_WORKERS = 2
-COUNTS = {"json": 300, "payload": 300, "hdf5": 60}
+COUNTS = {"json": 300, "payload": 300, "hdf5": 40, "core": 500}
 
 PLAIN = os.environ | {"PYTHONPATH": str(sanitized.ROOT)}
 
@@ -91,6 +93,19 @@ def test_a_document_that_is_not_the_graph_is_noticed(
     graph, text = examples.graphs()[-1], examples.documents()[-1]
     assert list(checks.document_faults(text, graph)) == []
     assert fault in " ".join(checks.document_faults(change(text), graph))
+
+
+def test_a_sanitizer_that_is_not_there_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--name"],
+        cwd=sanitized.ROOT,
+        env=PLAIN | {"PHASIC_MPI_SANITIZE": "memory"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "expected nothing or 'address,undefined', got 'memory'" in done.stderr
 
 
 @pytest.mark.parametrize("kind", MAKERS)

@@ -1,5 +1,6 @@
 """Builds the compiled core ``phasic_mpi._core``; all metadata is in ``pyproject.toml``."""
 
+import os
 import sysconfig
 from pathlib import Path
 
@@ -20,6 +21,23 @@ def is_outdated(compiled: str, source: str) -> bool:
 
 ParallelCompile("PHASIC_MPI_BUILD_JOBS", default=0, needs_recompile=is_outdated).install()
 
+# A slow core that ends the process where it does wrong; tests/fuzz builds it.
+SANITIZER = os.environ.get("PHASIC_MPI_SANITIZE", "")
+if SANITIZER not in ("", "address,undefined"):
+    raise SystemExit(
+        f"PHASIC_MPI_SANITIZE: expected nothing or 'address,undefined', got {SANITIZER!r}"
+    )
+
+OPTIMISED = ["-O3", "-g0"]
+SANITIZED = [
+    "-O1",
+    "-g1",
+    "-fno-omit-frame-pointer",
+    f"-fsanitize={SANITIZER}",
+    "-fno-sanitize-recover=all",
+    "-D_GLIBCXX_ASSERTIONS",
+]
+
 # Headers of other projects: as system headers they raise no warnings.
 SYSTEM_INCLUDES = (jax.ffi.include_dir(), pybind11.get_include(), sysconfig.get_path("include"))
 
@@ -32,8 +50,7 @@ setup(
             cxx_std=20,
             extra_compile_args=[
                 *(f"-isystem{path}" for path in SYSTEM_INCLUDES),
-                "-O3",
-                "-g0",
+                *(SANITIZED if SANITIZER else OPTIMISED),
                 "-Wall",
                 "-Wextra",
                 "-Wpedantic",
@@ -44,6 +61,7 @@ setup(
                 "-ffp-contract=off",
                 "-fno-fast-math",
             ],
+            extra_link_args=[f"-fsanitize={SANITIZER}"] if SANITIZER else [],
         )
     ]
 )

@@ -20,6 +20,7 @@ MASS_TOLERANCE = 1e-9
 
 # Vertices and columns are counted in 32 bits.
 _LARGEST_COUNT = int(np.iinfo(np.int32).max)
+_LEAST = int(np.iinfo(np.int32).min)
 
 _REQUIRED = (
     "states",
@@ -502,7 +503,7 @@ def _integers(name: str, values: ArrayLike) -> NDArray[np.int32]:
     if isinstance(values, np.ndarray) and values.dtype == np.int32:
         return np.ascontiguousarray(values, dtype=np.int32).reshape(values.shape)
     whole = _numbers(name, values)
-    legal = (whole == np.floor(whole)) & (np.abs(whole) <= _LARGEST_COUNT)
+    legal = (whole == np.floor(whole)) & (whole >= _LEAST) & (whole <= _LARGEST_COUNT)
     if not legal.all():
         row = int(np.argmin(legal.reshape(legal.shape[0], -1).all(axis=1))) if legal.ndim else 0
         found = whole[row] if whole.ndim else whole

@@ -107,20 +107,14 @@ def decode_block(text: bytes | memoryview, expected_key: str) -> SccBlock:
             len(text),
         )
     row_ptr, col = _rows(n, edges[:-1, 0] - 1, edges[:-1, 1] - 1, expected_key, len(text))
-    # The block was checked before it was sent, so its key vouches for it.
-    block = SccBlock.from_core(row_ptr, col, n_below, n_boundary)
-    if block.key != expected_key:
-        _refuse(_problem(block), expected_key, len(text))
-    return block
-
-
-def _problem(block: SccBlock) -> str:
-    """What is wrong with a block that has not the key that it should have."""
+    # The key says that this is what was sent; it does not say that the sender meant well.
     try:
-        SccBlock.build(block.row_ptr, block.col, block.n_below, block.n_boundary)
+        block = SccBlock.build(row_ptr, col, n_below, n_boundary)
     except GraphError as exc:
-        return exc.problem
-    return f"its content has the key {block.key}"
+        _refuse(exc.problem, expected_key, len(text))
+    if block.key != expected_key:
+        _refuse(f"its content has the key {block.key}", expected_key, len(text))
+    return block
 
 
 def _integers(text: msgspec.Raw, width: int) -> NDArray[np.int64]:
@@ -191,9 +185,12 @@ def unpack_blocks(packed: memoryview) -> list[SccBlock]:
     """The blocks of a message, each with its key computed again.
 
     Raises:
-        PayloadError: A digest differs, or a payload is not the block that its key says.
+        PayloadError: A digest differs, a key has no payload, or a payload is not the block that its
+            key says.
     """
     parts = unpack_messages(packed)
+    if len(parts) % 2:
+        _refuse_message(f"expected a key and a payload for each block, got {len(parts)} parts")
     return [
         decode_block(text, bytes(key).decode("ascii", "replace"))
         for key, text in zip(parts[::2], parts[1::2], strict=True)

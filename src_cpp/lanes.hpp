@@ -14,6 +14,12 @@
 #include <type_traits>
 #include <utility>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+// A function that holds all that it calls, with checks at every step, takes minutes to compile; and
+// the loader picks before ThreadSanitizer is there.
+#define PHASIC_MPI_VECTORISED
+#define PHASIC_MPI_INLINE inline
+#else
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
 /// Compiled for several instruction sets; the loader picks the best that the machine has.
 #define PHASIC_MPI_VECTORISED __attribute__((flatten, target_clones("avx2", "default")))
@@ -21,6 +27,7 @@
 #define PHASIC_MPI_VECTORISED __attribute__((flatten))
 #endif
 #define PHASIC_MPI_INLINE inline __attribute__((always_inline))
+#endif
 
 // Registers are passed between inlined functions only, so their calling convention is of no
 // concern.

@@ -93,7 +93,7 @@ def graphs(draw: st.DrawFn) -> PhaseTypeGraph:
     vertex = st.integers(1, n - 1)
     rate = st.floats(0, allow_infinity=False)
     number = st.floats(allow_nan=False, allow_infinity=False)
-    states = npst.arrays(np.int32, (n, d), elements=st.integers(-(2**31) + 1, 2**31 - 1))
+    states = npst.arrays(np.int32, (n, d), elements=st.integers(-(2**31), 2**31 - 1))
     return PhaseTypeGraph.from_arrays(
         n_vertices=n,
         states=draw(states),

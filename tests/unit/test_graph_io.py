@@ -26,6 +26,7 @@ from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.graph_io import FILETYPE, VERSION, load_graph, save_graph
 from phasic_mpi.models import MODELS, build_model
 from phasic_mpi.names import encode_names
+from tests.fuzz import checks
 from tests.unit.test_graph import FIELDS, NAMES, PHASIC_AUX, graphs, with_fields
 
 COLUMNS = list(PhaseTypeGraph.__dataclass_fields__)
@@ -388,6 +389,54 @@ def test_damaged_json_is_refused_or_read_as_what_it_says(write: Callable[[bytes]
             n_read += 1
     assert n_read > 100
     assert n_refused > 1000
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """Fields of the right shape, more or less, with any numbers in them."""
+    n, d, p = draw(st.integers(0, 5)), draw(st.integers(0, 2)), draw(st.integers(0, 2))
+    rates = st.floats(allow_nan=False, allow_infinity=False)
+    weights = st.floats(0, 1) | rates
+    odd = st.sampled_from([None, True, "1", [], 2**31, -(2**31), 2**63, 10**400, 0.5, -0.0])
+    ends = st.integers(1, max(n - 1, 1)) | st.integers(-1, n + 1)
+
+    def table(*columns: st.SearchStrategy[Any]) -> st.SearchStrategy[list[list[Any]]]:
+        return st.lists(st.tuples(*columns).map(list), max_size=4)
+
+    fields: dict[str, Any] = {
+        "n_vertices": n,
+        "state_length": d,
+        "param_length": p,
+        "states": draw(st.lists(st.just([1] * d), min_size=n, max_size=n)),
+        "edges": draw(table(ends, ends, weights)),
+        "start_edges": draw(table(ends, weights)),
+        "param_edges": draw(table(ends, ends, *[rates] * p)),
+        "start_param_edges": draw(table(ends, *[rates] * p)),
+    }
+    if draw(st.booleans()):
+        name = draw(st.sampled_from(sorted(fields)))
+        value = fields[name]
+        if isinstance(value, list) and value and value[0]:
+            value[0][-1] = draw(odd)
+        else:
+            fields[name] = draw(odd)
+    return fields
+
+
+@given(documents())
+@settings(max_examples=500, deadline=None)
+def test_a_document_of_the_right_shape_is_refused_or_read_as_what_it_says(
+    fields: dict[str, Any],
+) -> None:
+    text = json.dumps(fields).encode()
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "graph.json"
+        path.write_bytes(text)
+        try:
+            graph = load_graph(path)
+        except GraphError:
+            return
+    assert [*checks.graph_faults(graph), *checks.document_faults(text, graph)] == []
 
 
 # --- HDF5 ----------------------------------------------------------------------------------------

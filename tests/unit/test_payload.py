@@ -172,6 +172,22 @@ def test_another_block_than_announced_is_refused_and_both_are_named() -> None:
     assert caught.value.context["block"] == expected.key
 
 
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_a_malformed_block_is_refused_although_its_key_fits(kind: int) -> None:
+    row_ptr = np.array([0, 2, 3, 5])
+    col = np.array([[2, 1, 0, 0, 1], [1, 1, 0, 0, 1], [0, 1, 0, 0, 1]][kind], dtype=np.int32)
+    block = SccBlock.from_core(row_ptr, col)
+    with pytest.raises(PayloadError, match=r"does not ascend|other than its row"):
+        unpack_blocks(memoryview(pack_blocks([block])))
+
+
+def test_a_key_without_a_payload_is_refused() -> None:
+    block = random_block(8, 3)
+    parts = [block.key.encode(), encode_block(block), block.key.encode()]
+    with pytest.raises(PayloadError, match="a key and a payload for each block, got 3 parts"):
+        unpack_blocks(memoryview(pack_messages(parts)))
+
+
 def test_an_edge_out_of_order_is_named_by_its_row() -> None:
     block = random_block(8, 3)
     text = changed(block, lambda fields: fields["edges"].insert(4, fields["edges"].pop(0)))

@@ -117,11 +117,12 @@ void use_stores() {
   at_once([&](int) {
     for (int round = 0; round < 40; ++round) {
       const uint32_t handle = shared->put(lattice.view());
-      published = handle;
       require(shared->record(handle) == Status::ok, "a block was not recorded");
+      published = handle;
       require(shared->take(handle).order.size() == 144, "a pattern has another size");
       try {
-        shared->record(published);  // perhaps that of another thread
+        shared->record(published);  // of any thread, recorded or taken meanwhile
+        require(false, "a block was recorded twice");
       } catch (const std::invalid_argument&) {
       }
       const std::shared_ptr<BlockStore> own = BlockStore::create();

@@ -20,11 +20,12 @@
 #include <vector>
 
 #include "block_store.hpp"
+#include "factor.hpp"
 #include "plan.hpp"
 #include "registry.hpp"
-#include "replay.hpp"
 #include "shared_tasks.hpp"
 #include "solve.hpp"
+#include "trace_view.hpp"
 
 namespace {
 
@@ -170,6 +171,11 @@ struct Recorded {
   std::vector<int32_t> block_pattern{0};
   std::shared_ptr<const Plan> plan;
 
+  [[nodiscard]] TraceView trace() const {
+    return {block_ptr,       block_pattern,     value_ptr,   pattern_ptr, pattern.order,
+            pattern.row_ptr, pattern.upper_ptr, pattern.col, off_ptr,     {}};
+  }
+
   explicit Recorded(const Lattice& lattice) {
     const std::atomic<bool> never{false};
     require(record(lattice.view(), never, pattern) == Status::ok, "the lattice is not recorded");
@@ -183,11 +189,9 @@ struct Recorded {
     for (int64_t position = 0; position < n; position += 7) {
       weight_slot.push_back(n_entries + position);
     }
-    const TraceView trace{
-        block_ptr,       block_pattern,     value_ptr,   pattern_ptr, pattern.order,
-        pattern.row_ptr, pattern.upper_ptr, pattern.col, off_ptr,     {}};
-    require(is_valid(trace), "the trace is not valid");
-    plan = std::make_shared<const Plan>(trace, weight_slot, Plan::Supernodes::all);
+    require(is_valid(trace()), "the trace is not valid");
+    plan = std::make_shared<const Plan>(trace(), weight_slot, Plan::Purpose::batches,
+                                        Plan::Supernodes::all);
   }
 };
 
@@ -236,6 +240,29 @@ void solve_together(Pool& pool) {
   }
 }
 
+/// Factors that are kept share a plan, its memory and what they know of it.
+void keep_factors() {
+  const Recorded recorded(Lattice(24));
+  for (const auto supernodes : {Plan::Supernodes::all, Plan::Supernodes::none}) {
+    const auto plan = std::make_shared<const Plan>(recorded.trace(), recorded.weight_slot,
+                                                   Plan::Purpose::factors, supernodes);
+    const std::vector<double> weight(plan->n_weights(), 1.0);
+    const auto solution = [&](size_t n_threads) {
+      Factor factor(plan, weight);
+      require(factor.factor(n_threads) == Factor::kDone, "a vertex cannot be left");
+      std::vector<double> x(plan->n_transient(), 1.0);
+      factor.solve(x);
+      return x;
+    };
+    const std::vector<double> alone = solution(1);
+    at_once([&](int) {
+      for (int round = 0; round < 3; ++round) {
+        require(solution(3) == alone, "other threads, other bits");
+      }
+    });
+  }
+}
+
 /// Plans are found by number while their owner lets go of them.
 void find_plans() {
   const Recorded recorded(Lattice(6));
@@ -244,7 +271,8 @@ void find_plans() {
   at_once([&](int) {
     for (int round = 0; round < 200; ++round) {
       const uint32_t id = plans.new_id();
-      auto own = std::make_shared<const Plan>(recorded.plan->trace(), recorded.weight_slot);
+      auto own = std::make_shared<const Plan>(recorded.trace(), recorded.weight_slot,
+                                              Plan::Purpose::batches, Plan::Supernodes::by_cost);
       plans.add(id, own);
       published = id;
       const std::shared_ptr<const Plan> found = plans.find(published);
@@ -262,6 +290,7 @@ int main() {
   cancel_stores();
   share_tasks(pool);
   solve_together(pool);
+  keep_factors();
   find_plans();
   std::puts("done");
   return 0;

@@ -34,7 +34,7 @@ class Factoring:
     ) -> None:
         slot = np.concatenate([trace.edge_slot, unit_slots])
         slots, self._weight_of_edge = np.unique(slot, return_inverse=True)
-        self._plan = _core.FactorPlan(trace.core(), slots)
+        self._plan = trace.factor_plan(slots)
         self._n_weights = slots.size
         self._n_threads = n_threads
         self._constant, self._coefficient = trace.constant, trace.coefficient

@@ -8,6 +8,7 @@ subtraction-free (GTH) arithmetic that reads a trace are in ``solve.hpp``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -256,7 +257,7 @@ class EliminationTrace:
         Raises:
             GraphError: A pointer that does not ascend or an index out of range.
         """
-        try:
+        with self._refusing():
             return _core.Trace(
                 block_ptr=self.block_ptr,
                 block_pattern=self.block_pattern,
@@ -269,6 +270,28 @@ class EliminationTrace:
                 off_ptr=self.off_ptr,
                 off_col=self.off_col,
             )
+
+    def plan(self, weight_slot: Int64Array) -> _core.Plan:
+        """Made ready for XLA; see :class:`phasic_mpi._core.Plan`.
+
+        Raises:
+            GraphError: As :meth:`core`, or a pattern lacks entries that its elimination fills in.
+        """
+        with self._refusing():
+            return _core.Plan(self.core(), weight_slot)
+
+    def factor_plan(self, weight_slot: Int64Array) -> _core.FactorPlan:
+        """Made ready for factors that are kept; otherwise as :meth:`plan`."""
+        with self._refusing():
+            return _core.FactorPlan(self.core(), weight_slot)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Says of what the compiled core refuses that it is this trace, and what to do."""
+        try:
+            yield
+        except GraphError:
+            raise
         except ValueError as exc:
             raise GraphError(
                 "Trace cannot be replayed",

@@ -105,7 +105,7 @@ def load_program(trace: EliminationTrace, backend: str = "ffi") -> Program:
     n_constant = trace.constant.size
     start = position[trace.start_vertex]
     n_start_constant = trace.start_constant.size
-    plan = _core.Plan(trace.core(), slots)
+    plan = trace.plan(slots)
     return Program(
         constant=jnp.asarray(
             _add_at(weight_of_edge[:n_constant], trace.constant[:, np.newaxis], slots.size)[:, 0]

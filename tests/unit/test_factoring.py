@@ -1,5 +1,6 @@
 """Factors that are kept: their bits, whatever the way and the threads, and what they refuse."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax.numpy as jnp
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 
 from phasic_mpi import _core, ffi, replay
-from phasic_mpi.errors import EvaluationError
+from phasic_mpi.errors import EvaluationError, GraphError
 from phasic_mpi.evaluate import Replay, expected_rewards
 from phasic_mpi.factoring import Factoring
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.models import build_model
+from phasic_mpi.replay import load_program
 from phasic_mpi.trace import EliminationTrace
 from tests import reference
 from tests.graphs import chain_of_sccs, random_scc
@@ -181,3 +183,22 @@ def test_weights_of_another_number_are_refused() -> None:
     trace = record_alone(GRAPHS["little fill"]())
     with pytest.raises(ValueError, match=r"weight: expected \d+ numbers, got 3"):
         plan_of(trace, None).factor(np.ones(3), 1)
+
+
+def without_slot(trace: EliminationTrace, slot: int) -> EliminationTrace:
+    """A trace of one block whose pattern lacks an entry."""
+    moved = {
+        name: array - (array > slot)
+        for name in ("row_ptr", "upper_ptr", "edge_slot")
+        for array in [getattr(trace, name)]
+    }
+    return replace(trace, col=np.delete(trace.col, slot), **moved)
+
+
+def test_a_trace_that_lacks_what_its_elimination_fills_in_is_refused() -> None:
+    trace = record_alone(random_scc(12, 1))
+    (filled_in, *_) = np.setdiff1d(np.arange(trace.n_entries), trace.edge_slot)
+    broken = without_slot(trace, int(filled_in))
+    for load in (Replay, load_program):
+        with pytest.raises(GraphError, match="lacks entries that its elimination fills in"):
+            load(broken)

@@ -82,8 +82,11 @@ def seconds(text: str) -> float:
 
 
 def _number_of(unit: str, text: str) -> float:
-    (number, *more) = numbers(text)
-    if more or number < 0:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number of {unit}, got {text!r}")
     return number
 

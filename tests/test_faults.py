@@ -126,3 +126,10 @@ def test_a_library_that_lets_one_thread_call_cannot_watch_ranks_and_says_so(tmp_
     assert done.returncode == 1
     assert done.stderr.count("expected an MPI library that allows calls from several") == 1
     assert launch(["-c", script, *run, "--deadline", "0"], n_ranks=2).returncode == 0
+
+
+@pytest.mark.parametrize("deadline", ["x", "-1", "inf", "1,2"])
+def test_a_deadline_that_is_no_number_of_seconds_is_wrong_usage(deadline: str) -> None:
+    done = phasic_mpi("run", f"--deadline={deadline}")
+    assert done.returncode == 2
+    assert f"expected a number of seconds, got '{deadline}'" in done.stderr

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from phasic_mpi import comm as mpi
 from phasic_mpi import distributed, files, hdf5, log, manifest, results
+from phasic_mpi.comm import Comm
 from phasic_mpi.display import Progress, print_tables, print_text, size
 from phasic_mpi.distributed import Asked
 from phasic_mpi.errors import ConfigError
@@ -40,11 +42,7 @@ def evaluate(options: argparse.Namespace) -> int:
     request = _request(options)
     if options.distributed:
         return _evaluate_distributed(options, form, request)
-    with mpi.open_ranks(deadline=options.deadline) as comm:
-        log.configure(options.log_level, rank=comm.rank, size=comm.size)
-        with mpi.agree(comm, "arguments"):
-            if comm.rank == 0:
-                _require_outputs(options)
+    with _ranks(options) as comm:
         with Progress(enabled=comm.rank == 0, counted="theta") as progress:
             report, evaluator, found = evaluate_on_ranks(
                 comm,
@@ -81,11 +79,7 @@ def _evaluate_distributed(options: argparse.Namespace, form: str, request: Reque
         reward = np.ones(graph.n_vertices) if given[0].rewards is None else given[0].rewards
         return Asked(given[0].theta, reward)
 
-    with mpi.open_ranks(deadline=options.deadline) as comm:
-        log.configure(options.log_level, rank=comm.rank, size=comm.size)
-        with mpi.agree(comm, "arguments"):
-            if comm.rank == 0:
-                _require_outputs(options)
+    with _ranks(options) as comm:
         with Progress(enabled=comm.rank == 0, counted="theta") as progress:
             hooks = Hooks(on_progress=progress.update)
             report, found = distributed.moments(
@@ -96,6 +90,17 @@ def _evaluate_distributed(options: argparse.Namespace, form: str, request: Reque
                 _write(moment_results(moments=found, **asked._asdict()), form, options.output)
                 _write_report(report, options.report)
     return 0
+
+
+@contextmanager
+def _ranks(options: argparse.Namespace) -> Iterator[Comm]:
+    """Collective. All ranks, once it is clear that what is asked for can be written."""
+    with mpi.open_ranks(deadline=options.deadline) as comm:
+        log.configure(options.log_level, rank=comm.rank, size=comm.size)
+        with mpi.agree(comm, "arguments"):
+            if comm.rank == 0:
+                _require_outputs(options)
+        yield comm
 
 
 def _one_reward(given: _Given) -> _Given:

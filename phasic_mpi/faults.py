@@ -1,7 +1,8 @@
-"""Faults that tests ask for: where ranks can be made to fail, at the end of every stage.
+"""Faults that tests ask for: where ranks can be made to fail, in every stage.
 
-The variable ``PHASIC_MPI_FAULT`` holds ``STAGE:RANK[,RANK...]:KIND``. A run that has it cannot
-succeed: one that its fault does not end is refused at its own end.
+That is after the local work of a stage, and where recording begins. The variable
+``PHASIC_MPI_FAULT`` holds ``STAGE:RANK[,RANK...]:KIND``. A run that has it cannot succeed: one that
+its fault does not end is refused at its own end.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from phasic_mpi.comm import Comm
 from phasic_mpi.errors import StageError
 from phasic_mpi.models import build_model
 from phasic_mpi.pipeline import Settings
+from tests.faults import FIRST_STAGES, GATHERING_STAGES
 
 pytestmark = pytest.mark.mpi
 
@@ -24,19 +25,9 @@ LIMIT_SECONDS = 5.0
 ALONE = MPI.COMM_WORLD.size == 1
 
 STAGES = [
-    "start",
-    "load",
-    "split",
-    "cache",
-    "plan",
-    "send",
-    "record",
-    "fetch",
-    "gather",
-    *([] if ALONE else ["pack", "unpack"]),
-    "stitch",
-    "write",
-    "evaluate",
+    stage
+    for stage in (*FIRST_STAGES, *GATHERING_STAGES)
+    if not ALONE or stage not in ("pack", "unpack")
 ]
 
 

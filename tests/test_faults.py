@@ -22,7 +22,8 @@ def test_forty_failures_in_random_stages_are_the_same_error_on_eight_ranks() -> 
     assert max(seconds for _, seconds in results) < LIMIT_SECONDS
 
 
-@pytest.mark.parametrize("injection", list(faults.signals(3, seed=1))[::6], ids=str)
+# Kills and stops take turns: an odd step has both.
+@pytest.mark.parametrize("injection", list(faults.signals(3, seed=1))[::7], ids=str)
 def test_a_rank_that_is_killed_or_stopped_in_a_stage_ends_the_run(
     tmp_path: Path, injection: faults.Injection
 ) -> None:

@@ -17,7 +17,7 @@ from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.names import describe_vertex
 
 # Part of every content key: a change of what the recorder reads or writes makes new keys.
-BLOCK_SCHEMA = "phasic_mpi.block.4"
+BLOCK_SCHEMA = "phasic_mpi.block.5"
 PART_SCHEMA = "phasic_mpi.part.1"
 
 _NAMED_VERTICES = 5

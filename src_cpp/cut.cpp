@@ -19,7 +19,7 @@ constexpr size_t kSliceVertices = 48;
 constexpr int64_t kSomeProducts = 300;   // per edge, counted both ways: cutting is tried
 constexpr int64_t kManyProducts = 1000;  // likewise: it is not compared in large blocks
 constexpr int32_t kLargeVertices = 5000;
-constexpr size_t kMostEdges = 4;  // of all parts, per edge of the block
+constexpr int64_t kEntriesPerEdge = 4;  // of all parts: reading them is little beside recording
 
 size_t at(int32_t index) { return static_cast<size_t>(index); }
 size_t at(int64_t index) { return static_cast<size_t>(index); }
@@ -344,15 +344,15 @@ Status cut_or_order(const BlockView& block, const std::atomic<bool>& cancel,
   const SymmetricPattern pattern = symmetric_pattern(block);
   Status status = minimum_degree_order(block, pattern.clone(), cancel, order);
   if (status != Status::ok) return status;
-  const int64_t n_products = predict_cost(pattern, order).n_products;
+  const auto [n_entries, n_products] = predict_cost(pattern, order);
   const int64_t n_pattern_edges = pattern.ptr.back();
   if (n_products < kSomeProducts * n_pattern_edges) return Status::ok;
 
   status = cut_pattern(block, pattern, kPartVertices, cancel, parts);
   if (status != Status::ok) return status;
-  size_t n_edges = 0;
-  for (const Part& part : parts) n_edges += part.col.size();
-  bool is_better = parts.size() > 1 && n_edges <= kMostEdges * block.col.size();
+  int64_t n_edges = 0;
+  for (const Part& part : parts) n_edges += std::ssize(part.col);
+  bool is_better = parts.size() > 1 && kEntriesPerEdge * n_edges <= n_entries;
   const bool is_certain =
       block.n() >= kLargeVertices && n_products >= kManyProducts * n_pattern_edges;
   if (is_better && !is_certain) {

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from phasic_mpi import _core
-from phasic_mpi.scc import BLOCK_SCHEMA
+from phasic_mpi.models import build_model
+from phasic_mpi.scc import BLOCK_SCHEMA, condense
 from tests.unit.test_order import (
     Edges,
     both_ways,
@@ -206,6 +207,17 @@ def test_predicted_costs_have_closed_forms_on_a_chain_and_a_clique() -> None:
     assert _core.predict_cost(*clique, ascending) == (n * (n - 1), (n - 1) * n * (2 * n - 1) // 6)
 
 
+def test_a_block_is_cut_for_a_better_order_though_its_parts_have_many_times_its_edges() -> None:
+    """Boundaries of parts are large in four dimensions, but small beside what is recorded."""
+    (block,) = condense(build_model("sir", sizes=[15, 15], waning=1)).distinct
+    csr = block.row_ptr, block.col
+    assert sum(part[1].size for part in _core.cut(*csr)) > 4 * block.col.size
+    entries, products = _core.count_cost(*csr, _core.elimination_order(*csr))
+    whole_entries, whole_products = _core.count_cost(*csr, _core.minimum_degree_order(*csr))
+    assert entries < 0.9 * whole_entries
+    assert products < 0.75 * whole_products
+
+
 def test_leaves_have_at_least_one_vertex() -> None:
     for function in (_core.dissect, _core.cut):
         with pytest.raises(ValueError, match="leaf_vertices is less than 1"):
@@ -224,7 +236,7 @@ def test_orders_change_only_with_the_schema_of_blocks() -> None:
     blocks = [pattern(int(np.prod(sizes)), lattice_edges(*sizes)) for sizes in shapes]
     orders = b"".join(_core.elimination_order(*block).astype("<i4").tobytes() for block in blocks)
     assert (BLOCK_SCHEMA, hashlib.sha256(orders).hexdigest()[:16]) == (
-        "phasic_mpi.block.4",
+        "phasic_mpi.block.5",
         "09250e9507b477ac",
     )
 

@@ -24,7 +24,7 @@ struct DenseProducts {
   bool only_behind;        // the diagonal: what is before it may be added or not
 
   /// Reads up to kBehind numbers behind each row of `right`, whatever they are.
-  static constexpr size_t kBehind = 16;
+  static constexpr size_t kBehind = 8;
 
   /// By the widest registers that the machine has.
   void add() const;

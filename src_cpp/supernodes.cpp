@@ -199,10 +199,10 @@ void SupernodeProgram::add_edges(const PatternView& pattern) {
   }
 }
 
-// Fitted to blocks of tandem queues, epidemics and coalescents, within a fifth.
+// Fitted to blocks of tandem queues, epidemics and coalescents, within a quarter.
 double SupernodeProgram::cost() const {
-  return 0.03 * static_cast<double>(n_products) + 2.5 * static_cast<double>(n_values) +
-         94.0 * static_cast<double>(panels.size() + updates.size());
+  return 0.05 * static_cast<double>(n_products) + 2.1 * static_cast<double>(n_values) +
+         136.0 * static_cast<double>(panels.size() + updates.size());
 }
 
 }  // namespace phasic_mpi

@@ -23,7 +23,7 @@ struct SupernodeProgram {
   static constexpr int32_t kMostPivots = 192;
   static constexpr int32_t kCarried = 2;  // columns behind U: rates of leaving, right-hand side
   static constexpr int32_t kLine = 8;     // rows begin on cache lines
-  static constexpr int32_t kBehind = 16;  // numbers behind the last row, which products may read
+  static constexpr int32_t kBehind = 8;   // numbers behind the last row, which products may read
   // Products from which several threads are worth waking: about a millisecond.
   static constexpr int64_t kShared = 20'000'000;
 

@@ -15,7 +15,12 @@ def random_scc_edges(n: int, rng: np.random.Generator, *, degree: int = 3) -> np
 
 
 def chain_of_sccs(
-    n_blocks: int, block_size: int, seed: int, *, rates: tuple[float, float] = (-1.0, 1.0)
+    n_blocks: int,
+    block_size: int,
+    seed: int,
+    *,
+    degree: int = 3,
+    rates: tuple[float, float] = (-1.0, 1.0),
 ) -> PhaseTypeGraph:
     """Random strongly connected blocks in a row, the last one absorbed.
 
@@ -25,7 +30,7 @@ def chain_of_sccs(
     parts = []
     for block in range(n_blocks):
         first = 1 + block * block_size
-        parts.append(first + random_scc_edges(block_size, rng))
+        parts.append(first + random_scc_edges(block_size, rng, degree=degree))
         leaving = first + rng.integers(0, block_size, size=2)
         last = block == n_blocks - 1
         entered = first + block_size + (np.zeros(2) if last else rng.integers(0, block_size, 2))
@@ -41,6 +46,8 @@ def chain_of_sccs(
     )
 
 
-def random_scc(n: int, seed: int, *, rates: tuple[float, float] = (-1.0, 1.0)) -> PhaseTypeGraph:
+def random_scc(
+    n: int, seed: int, *, degree: int = 3, rates: tuple[float, float] = (-1.0, 1.0)
+) -> PhaseTypeGraph:
     """One random strongly connected component that ends in absorption."""
-    return chain_of_sccs(1, n, seed, rates=rates)
+    return chain_of_sccs(1, n, seed, degree=degree, rates=rates)

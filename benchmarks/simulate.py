@@ -6,21 +6,27 @@ Each unit (a block, several small ones together, or a part of a large one) is re
 timed in seconds of its thread. From these follow how long the slowest rank records under the plan
 that a run makes, which knows estimates only, under LPT (Graham 1969) with the true times, and at
 least: the longest unit, or all work divided by the ranks. Efficiency is all work divided by ranks
-times the time of the slowest one. Times of units are scaled to add up to what a real run on one
+times the time of the slowest one. Times of units are scaled to add up to what real runs on one
 rank took, so that the check is the run on two.
 
 The whole run is its stages on rank 0, as a run on one rank has timed them, with the recording
 replaced, and what more ranks add: rank 0 packs their payloads and they read them, they pack their
 traces and rank 0 reads these, at seconds that are measured here on the messages themselves.
+
+Ranks of a host share its memory, so a run on one rank that has the host for itself is no measure
+for several: it is timed beside others, one on every other core, and its times alone are those of
+one rank only.
 """
 
 from __future__ import annotations
 
 import gc
 import heapq
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -60,6 +66,7 @@ CASES: dict[str, Callable[[], PhaseTypeGraph]] = {
 RANKS = (1, 2, 4, 16, 64, 256, 512, 1024, 4096)
 
 Times = NDArray[np.float64]
+Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -121,12 +128,19 @@ def bound(units: Units, n_ranks: int) -> float:
     return max(float(units.seconds.max()), float(units.seconds.sum()) / n_ranks)
 
 
-def recorded(reports: list[dict[str, Any]]) -> float:
-    """Seconds of processor of the rank with most, in the best of several runs."""
-    return min(max(report["record_cpu_seconds"]) for report in reports)
+def run_on_every_core(directory: Path) -> list[Report]:
+    """Independent runs on one rank, all at the same time."""
+    n_cores = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(n_cores) as pool:
+        return list(pool.map(run, [directory] * n_cores, [1] * n_cores))
 
 
-def wall(report: dict[str, Any]) -> float:
+def recorded(reports: list[Report]) -> float:
+    """Seconds of processor of the rank with most, in the middle one of several runs."""
+    return median(max(report["record_cpu_seconds"]) for report in reports)
+
+
+def wall(report: Report) -> float:
     return float(sum(report["stage_seconds"].values()))
 
 
@@ -158,11 +172,11 @@ def message_seconds(units: Units) -> Messages:
 
 
 class Model:
-    """Seconds of a run on any number of ranks, from units and from runs on one."""
+    """Seconds of a run, from units and from runs on one rank under the same conditions."""
 
-    def __init__(self, units: Units, reports: list[dict[str, Any]]) -> None:
+    def __init__(self, units: Units, messages: Messages, reports: list[Report]) -> None:
         self._units = units
-        self._messages = message_seconds(units)
+        self._messages = messages
         self._scale = recorded(reports) / float(units.seconds.sum())
         self._keep = median(sum(report["keep_seconds"]) for report in reports)
         record = median(report["stage_seconds"]["record"] for report in reports)
@@ -197,10 +211,14 @@ def simulate(name: str, repeats: int) -> None:
     graph = CASES[name]()
     with tempfile.TemporaryDirectory() as directory:
         save_graph(graph, Path(directory) / "graph.h5")
-        turns = [[run(Path(directory), n) for n in (1, 2)] for _ in range(repeats)]
-    one, two = ([turn[index] for turn in turns] for index in (0, 1))
+        alone, beside, two = [], [], []
+        for _ in range(repeats):
+            alone.append(run(Path(directory), 1))
+            beside += run_on_every_core(Path(directory))
+            two.append(run(Path(directory), 2))
     units = measure(graph, repeats)
-    model = Model(units, one)
+    messages = message_seconds(units)
+    one, model = Model(units, messages, alone), Model(units, messages, beside)
     total, n_edges = float(units.seconds.sum()), sum(block.n_edges for block in units.blocks)
     sent = int(units.payload_bytes.sum())
     console.print(
@@ -215,19 +233,20 @@ def simulate(name: str, repeats: int) -> None:
             f"{n_ranks:,}",
             *(f"{1e3 * seconds:.2f}" for seconds in (bound(units, n_ranks), lpt, plan)),
             *(f"{total / (n_ranks * seconds):.2f}" for seconds in (lpt, plan)),
-            f"{model.run(n_ranks):.2f}",
+            f"{(one if n_ranks == 1 else model).run(n_ranks):.2f}",
         )
     console.print(table)
-    for n_ranks, reports in ((1, one), (2, two)):
+    for n_ranks, reports, fitted in ((1, alone, one), (2, two, model)):
         real, real_wall = recorded(reports), median(map(wall, reports))
-        ours, ours_wall = model.recording(n_ranks), model.run(n_ranks)
+        ours, ours_wall = fitted.recording(n_ranks), fitted.run(n_ranks)
         console.print(
             f"{n_ranks} real ranks: the slowest records {real:.3f} s, simulated {ours:.3f} s "
             f"({ours / real - 1:+.0%}); all stages {real_wall:.2f} s, simulated {ours_wall:.2f} s "
             f"({ours_wall / real_wall - 1:+.0%})"
         )
-    efficiency = recorded(one) / (2 * recorded(two))
-    console.print(f"efficiency of recording on 2 real ranks: {efficiency:.2f}")
+    for name, reports in (("a run alone", alone), ("a run beside others", beside)):
+        efficiency = recorded(reports) / (2 * recorded(two))
+        console.print(f"efficiency of recording on 2 real ranks, by {name}: {efficiency:.2f}")
 
 
 if __name__ == "__main__":

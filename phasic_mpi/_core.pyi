@@ -210,11 +210,26 @@ class Plan:
         """
 
 @final
+class Workspaces:
+    """Memory that factors hand on."""
+
+    def __init__(self) -> None: ...
+
+@final
 class FactorPlan:
-    """A trace made ready for factors of one theta that are kept; arguments as of :class:`Plan`."""
+    """A trace made ready for factors of one theta that are kept; arguments as of :class:`Plan`.
+
+    ``blocks``: a window of blocks, first and last but one, that alone is factored; all if not
+    given. ``workspaces``: memory to share with other plans.
+    """
 
     def __init__(
-        self, trace: Trace, weight_slot: _Int64Array, supernodes: bool | None = None
+        self,
+        trace: Trace,
+        weight_slot: _Int64Array,
+        supernodes: bool | None = None,
+        blocks: tuple[int, int] | None = None,
+        workspaces: Workspaces | None = None,
     ) -> None: ...
     @property
     def n_in_supernodes(self) -> int:
@@ -232,4 +247,8 @@ class Factor:
         """Position of a vertex that cannot be left at these weights, or -1."""
 
     def solve(self, x: NDArray[np.float64], transpose: bool = False) -> None:
-        """Replaces ``x`` by the solution for this right-hand side."""
+        """Replaces ``x`` by the solution for this right-hand side.
+
+        A factor of a window changes the positions of its blocks, for which those behind them must
+        be solved; if transposed, those before them must be, and it adds to those behind.
+        """

@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "block_store.hpp"
@@ -34,6 +35,7 @@
 #include "symmetric_pattern.hpp"
 #include "trace_view.hpp"
 #include "views.hpp"
+#include "workspace.hpp"
 
 namespace py = pybind11;
 
@@ -322,22 +324,22 @@ double seconds_per_solve(const std::shared_ptr<const Plan>& plan, const double* 
   return elapsed.count() / static_cast<double>(n_calls);
 }
 
-std::shared_ptr<const Plan> make_plan(const PyTrace& trace, const Array<int64_t>& weight_slot,
-                                      Plan::Purpose purpose, std::optional<bool> supernodes) {
-  using Supernodes = Plan::Supernodes;
-  const Supernodes which =
-      supernodes ? (*supernodes ? Supernodes::all : Supernodes::none) : Supernodes::by_cost;
-  const std::span<const int64_t> slots = view(weight_slot);
-  const py::gil_scoped_release release;
-  return std::make_shared<const Plan>(trace.trace(), slots, purpose, which);
+Plan::Supernodes which(std::optional<bool> supernodes) {
+  if (!supernodes) return Plan::Supernodes::by_cost;
+  return *supernodes ? Plan::Supernodes::all : Plan::Supernodes::none;
 }
 
 /// A plan that XLA's handlers find by its number while Python holds it.
 class PyPlan {
  public:
   PyPlan(const PyTrace& trace, const Array<int64_t>& weight_slot, std::optional<bool> supernodes)
-      : id_(registry().new_id()),
-        plan_(make_plan(trace, weight_slot, Plan::Purpose::batches, supernodes)) {
+      : id_(registry().new_id()) {
+    const std::span<const int64_t> slots = view(weight_slot);
+    {
+      const py::gil_scoped_release release;
+      plan_ = std::make_shared<const Plan>(trace.trace(), slots, Plan::Purpose::batches,
+                                           which(supernodes));
+    }
     registry().add(id_, plan_);
   }
   PyPlan(const PyPlan&) = delete;
@@ -403,12 +405,20 @@ class PyFactor {
   int64_t failed_ = Factor::kDone;
 };
 
-/// A plan for factors that are kept.
+/// A plan for factors that are kept, of all blocks or of a window.
 class PyFactorPlan {
  public:
   PyFactorPlan(const PyTrace& trace, const Array<int64_t>& weight_slot,
-               std::optional<bool> supernodes)
-      : plan_(make_plan(trace, weight_slot, Plan::Purpose::factors, supernodes)) {}
+               std::optional<bool> supernodes, std::optional<std::pair<size_t, size_t>> blocks,
+               std::shared_ptr<WorkspacePool> workspaces) {
+    if (workspaces == nullptr) workspaces = std::make_shared<WorkspacePool>();
+    const auto [begin, end] = blocks.value_or(std::pair{size_t{0}, trace.trace().n_blocks()});
+    const std::span<const int64_t> slots = view(weight_slot);
+    const py::gil_scoped_release release;
+    plan_ = std::make_shared<const Plan>(trace.trace(), slots, Plan::Purpose::factors,
+                                         which(supernodes), Plan::Window{begin, end},
+                                         std::move(workspaces));
+  }
 
   [[nodiscard]] int64_t n_in_supernodes() const {
     return std::ranges::count_if(plan_->way(Plan::Use::one).blocks, [](const Plan::Block& block) {
@@ -577,9 +587,13 @@ PYBIND11_MODULE(_core, module) {
       .def("fewest_jumps", &PyPlan::fewest_jumps, py::arg("positions").noconvert())
       .def("time_solves", &PyPlan::time_solves, py::arg("weight").noconvert(), py::arg("at_least"));
 
+  py::class_<WorkspacePool, std::shared_ptr<WorkspacePool>>(module, "Workspaces").def(py::init<>());
+
   py::class_<PyFactorPlan>(module, "FactorPlan")
-      .def(py::init<const PyTrace&, const Array<int64_t>&, std::optional<bool>>(), py::arg("trace"),
-           py::arg("weight_slot").noconvert(), py::arg("supernodes") = py::none())
+      .def(py::init<const PyTrace&, const Array<int64_t>&, std::optional<bool>,
+                    std::optional<std::pair<size_t, size_t>>, std::shared_ptr<WorkspacePool>>(),
+           py::arg("trace"), py::arg("weight_slot").noconvert(), py::arg("supernodes") = py::none(),
+           py::arg("blocks") = py::none(), py::arg("workspaces") = py::none())
       .def_property_readonly("n_in_supernodes", &PyFactorPlan::n_in_supernodes)
       .def("factor", &PyFactorPlan::factor, py::arg("weight").noconvert(), py::arg("n_threads"));
 

@@ -63,15 +63,20 @@ def cut(
     is better recorded whole; with ``leaf_vertices`` it is cut in any case.
     """
 
+def return_free_memory() -> None:
+    """Has the C library give the system back what was freed, where it keeps that (glibc)."""
+
 def join(
     row_ptr: _Int64Array,
     col: _Int32Array,
     parts: list[tuple[_Int32Array, int, _Int32Array, _Int64Array, _Int64Array, _Int32Array]],
+    out: _Int32Array | None = None,
 ) -> tuple[_Int32Array, _Int64Array, _Int64Array, _Int32Array, _Int64Array]:
     """``order, row_ptr, upper_ptr, col, edge_slot`` of a block from those of its parts.
 
     Each part is ``vertex``, its number of own vertices, and what was recorded but for the slots;
-    ``RuntimeError`` if that does not fit the block.
+    ``RuntimeError`` if that does not fit the block. ``out`` becomes ``col`` if it is given: as many
+    entries as all parts have.
     """
 
 def predict_cost(row_ptr: _Int64Array, col: _Int32Array, order: _Int32Array) -> tuple[int, int]:

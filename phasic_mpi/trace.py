@@ -257,6 +257,10 @@ class EliminationTrace:
         Raises:
             GraphError: A pointer that does not ascend or an index out of range.
         """
+        return self._checked
+
+    @cached_property
+    def _checked(self) -> _core.Trace:
         with self.refusing():
             return _core.Trace(
                 block_ptr=self.block_ptr,

@@ -16,6 +16,10 @@
 #include <utility>
 #include <vector>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include "block_store.hpp"
 #include "cut.hpp"
 #include "dissection.hpp"
@@ -204,19 +208,23 @@ using PartArrays = std::tuple<Array<int32_t>, int32_t, Array<int32_t>, Array<int
                               Array<int64_t>, Array<int32_t>>;
 
 py::tuple join_parts(const Array<int64_t>& row_ptr, const Array<int32_t>& col,
-                     const std::vector<PartArrays>& parts) {
+                     const std::vector<PartArrays>& parts, std::optional<Array<int32_t>> out) {
   const BlockView block{view(row_ptr), view(col)};
   if (!is_valid(block)) require_ok(Status::bad_index);
   std::vector<RecordedPart> recorded;
   for (const auto& [vertex, n_own, order, rows, upper, columns] : parts) {
     recorded.push_back({view(vertex), n_own, view(order), view(rows), view(upper), view(columns)});
   }
+  if (!out) out = Array<int32_t>(static_cast<py::ssize_t>(count_entries(recorded)));
+  const std::span<int32_t> entries = writable(*out);
   LuPattern pattern;
   {
     const py::gil_scoped_release release;
-    require_ok(join(block, recorded, pattern));
+    require_ok(join(block, recorded, entries, pattern));
   }
-  return pattern_arrays(std::move(pattern));
+  return py::make_tuple(to_numpy(std::move(pattern.order)), to_numpy(std::move(pattern.row_ptr)),
+                        to_numpy(std::move(pattern.upper_ptr)), *out,
+                        to_numpy(std::move(pattern.edge_slot)));
 }
 
 void check_order(std::span<const int32_t> order, int32_t n_vertices) {
@@ -497,6 +505,13 @@ py::tuple take_edges(Exploration& exploration, bool is_constant) {
   return py::make_tuple(source, target, coefficient.reshape({n_rows, n_columns}));
 }
 
+/// Arrays of a few megabytes are freed into the heap of their thread, which keeps its pages.
+void return_free_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 /// Handler name -> capsule, as jax.ffi.register_ffi_target takes them.
 py::dict handler_capsules() {
   py::dict capsules;
@@ -534,7 +549,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("cut", &cut_block, py::arg("row_ptr").noconvert(), py::arg("col").noconvert(),
              py::arg("leaf_vertices") = py::none());
   module.def("join", &join_parts, py::arg("row_ptr").noconvert(), py::arg("col").noconvert(),
-             py::arg("parts"));
+             py::arg("parts"), py::arg("out").noconvert() = py::none());
   module.def("predict_cost", &predict_order_cost, py::arg("row_ptr").noconvert(),
              py::arg("col").noconvert(), py::arg("order").noconvert());
   module.def("count_cost", &count_order_cost, py::arg("row_ptr").noconvert(),
@@ -567,6 +582,7 @@ PYBIND11_MODULE(_core, module) {
            py::call_guard<py::gil_scoped_release>())
       .def("take", &take_edges, py::arg("is_constant"));
 
+  module.def("return_free_memory", &return_free_memory, py::call_guard<py::gil_scoped_release>());
   module.def("ffi_handlers", &handler_capsules);
 
   py::class_<PyTrace>(module, "Trace")

@@ -63,6 +63,13 @@ def cut(
     is better recorded whole; with ``leaf_vertices`` it is cut in any case.
     """
 
+def distinct(numbers: _Int64Array, end: int) -> tuple[_Int64Array, _Int64Array]:
+    """The distinct ones of numbers from 0 to ``end - 1``, ascending, and the index of each number.
+
+    As ``np.unique`` with ``return_inverse``, in linear time; takes a quarter of a byte for each
+    possible number meanwhile. ``ValueError`` if one is out of range.
+    """
+
 def return_free_memory() -> None:
     """Has the C library give the system back what was freed, where it keeps that (glibc)."""
 

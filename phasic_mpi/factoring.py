@@ -31,7 +31,8 @@ class Weights:
         self, trace: EliminationTrace, *, unit_slots: NDArray[np.int64] = _NO_SLOTS
     ) -> None:
         slot = np.concatenate([trace.edge_slot, unit_slots])
-        self.slots, self._weight_of_edge = np.unique(slot, return_inverse=True)
+        with trace.refusing():
+            self.slots, self._weight_of_edge = _core.distinct(slot, trace.n_slots)
         self._constant, self._coefficient = trace.constant, trace.coefficient
         self._unit = np.ones(unit_slots.size)
         self._source, self._target = trace.edge_source, trace.edge_target

@@ -23,6 +23,7 @@
 #include "block_store.hpp"
 #include "cut.hpp"
 #include "dissection.hpp"
+#include "distinct.hpp"
 #include "elimination.hpp"
 #include "exploration.hpp"
 #include "factor.hpp"
@@ -505,6 +506,19 @@ py::tuple take_edges(Exploration& exploration, bool is_constant) {
   return py::make_tuple(source, target, coefficient.reshape({n_rows, n_columns}));
 }
 
+py::tuple distinct_arrays(const Array<int64_t>& numbers, int64_t end) {
+  const std::span<const int64_t> given = view(numbers);
+  if (!std::ranges::all_of(given, [&](int64_t number) { return number >= 0 && number < end; })) {
+    throw std::invalid_argument("numbers are out of range");
+  }
+  Distinct found;
+  {
+    const py::gil_scoped_release release;
+    found = distinct(given, end);
+  }
+  return py::make_tuple(to_numpy(std::move(found.number)), to_numpy(std::move(found.index)));
+}
+
 /// Arrays of a few megabytes are freed into the heap of their thread, which keeps its pages.
 void return_free_memory() {
 #ifdef __GLIBC__
@@ -582,6 +596,7 @@ PYBIND11_MODULE(_core, module) {
            py::call_guard<py::gil_scoped_release>())
       .def("take", &take_edges, py::arg("is_constant"));
 
+  module.def("distinct", &distinct_arrays, py::arg("numbers").noconvert(), py::arg("end"));
   module.def("return_free_memory", &return_free_memory, py::call_guard<py::gil_scoped_release>());
   module.def("ffi_handlers", &handler_capsules);
 

@@ -263,7 +263,8 @@ def read(
     with path.open("rb") as file:
         image, header = read_checked(path, file, filetype=filetype, version=version)
     try:
-        # The digest says that nothing was damaged, not that the writer meant well.
+        # The digest says that nothing was damaged, not that the writer meant well. BytesIO shares
+        # the memory of what is `bytes`.
         with harmless(io.BytesIO(image), None, len(image)) as datasets:
             arrays = {name: dataset[()] for name, dataset in datasets.items()}
     except Refusal as exc:
@@ -294,7 +295,7 @@ def only_expected(
     return {name: arrays[name] for name in arrays if name in expected}
 
 
-def read_image(path: Path) -> bytearray:
+def read_image(path: Path) -> bytes:
     """Reads a file of any kind as bytes, and checks the digest of every one.
 
     Raises:
@@ -327,7 +328,7 @@ def read_checked(
     *,
     filetype: str | None = None,
     version: tuple[int, int] | None = None,
-) -> tuple[bytearray, Header]:
+) -> tuple[bytes, Header]:
     """Reads an open file as bytes, and checks its kind, if one is expected, and every digest.
 
     Raises:
@@ -338,8 +339,7 @@ def read_checked(
     _require_kind(path, header, filetype, version)
     _require_size(path, header, file)
     file.seek(0)
-    image = bytearray(header.body_offset + header.body_bytes)
-    file.readinto(image)
+    image = file.read(header.body_offset + header.body_bytes)
     body = memoryview(image)[header.body_offset :]
     _require_digest(path, header, hashlib.sha256(body).hexdigest())
     return image, header

@@ -31,8 +31,7 @@ class Weights:
         self, trace: EliminationTrace, *, unit_slots: NDArray[np.int64] = _NO_SLOTS
     ) -> None:
         slot = np.concatenate([trace.edge_slot, unit_slots])
-        with trace.refusing():
-            self.slots, self._weight_of_edge = _core.distinct(slot, trace.n_slots)
+        self.slots, self._weight_of_edge = trace.distinct_slots(slot)
         self._constant, self._coefficient = trace.constant, trace.coefficient
         self._unit = np.ones(unit_slots.size)
         self._source, self._target = trace.edge_source, trace.edge_target

@@ -275,6 +275,16 @@ class EliminationTrace:
                 off_col=self.off_col,
             )
 
+    def distinct_slots(self, slot: Int64Array) -> tuple[Int64Array, Int64Array]:
+        """The distinct ones of some slots, ascending, and the index among them of each.
+
+        Raises:
+            GraphError: As :meth:`core`, or a slot out of range.
+        """
+        self.core()  # whose check bounds the number of slots
+        with self.refusing():
+            return _core.distinct(slot, self.n_slots)
+
     def plan(self, weight_slot: Int64Array) -> _core.Plan:
         """Made ready for XLA; see :class:`phasic_mpi._core.Plan`.
 

@@ -63,15 +63,27 @@ def cut(
     is better recorded whole; with ``leaf_vertices`` it is cut in any case.
     """
 
+def distinct(numbers: _Int64Array, end: int) -> tuple[_Int64Array, _Int64Array]:
+    """The distinct ones of numbers from 0 to ``end - 1``, ascending, and the index of each number.
+
+    As ``np.unique`` with ``return_inverse``, in linear time; takes a quarter of a byte for each
+    possible number meanwhile. ``ValueError`` if one is out of range.
+    """
+
+def return_free_memory() -> None:
+    """Has the C library give the system back what was freed, where it keeps that (glibc)."""
+
 def join(
     row_ptr: _Int64Array,
     col: _Int32Array,
     parts: list[tuple[_Int32Array, int, _Int32Array, _Int64Array, _Int64Array, _Int32Array]],
+    out: _Int32Array | None = None,
 ) -> tuple[_Int32Array, _Int64Array, _Int64Array, _Int32Array, _Int64Array]:
     """``order, row_ptr, upper_ptr, col, edge_slot`` of a block from those of its parts.
 
     Each part is ``vertex``, its number of own vertices, and what was recorded but for the slots;
-    ``RuntimeError`` if that does not fit the block.
+    ``RuntimeError`` if that does not fit the block. ``out`` becomes ``col`` if it is given: as many
+    entries as all parts have.
     """
 
 def predict_cost(row_ptr: _Int64Array, col: _Int32Array, order: _Int32Array) -> tuple[int, int]:
@@ -210,11 +222,26 @@ class Plan:
         """
 
 @final
+class Workspaces:
+    """Memory that factors hand on."""
+
+    def __init__(self) -> None: ...
+
+@final
 class FactorPlan:
-    """A trace made ready for factors of one theta that are kept; arguments as of :class:`Plan`."""
+    """A trace made ready for factors of one theta that are kept; arguments as of :class:`Plan`.
+
+    ``blocks``: a window of blocks, first and last but one, that alone is factored; all if not
+    given. ``workspaces``: memory to share with other plans.
+    """
 
     def __init__(
-        self, trace: Trace, weight_slot: _Int64Array, supernodes: bool | None = None
+        self,
+        trace: Trace,
+        weight_slot: _Int64Array,
+        supernodes: bool | None = None,
+        blocks: tuple[int, int] | None = None,
+        workspaces: Workspaces | None = None,
     ) -> None: ...
     @property
     def n_in_supernodes(self) -> int:
@@ -232,4 +259,8 @@ class Factor:
         """Position of a vertex that cannot be left at these weights, or -1."""
 
     def solve(self, x: NDArray[np.float64], transpose: bool = False) -> None:
-        """Replaces ``x`` by the solution for this right-hand side."""
+        """Replaces ``x`` by the solution for this right-hand side.
+
+        A factor of a window changes the positions of its blocks, for which those behind them must
+        be solved; if transposed, those before them must be, and it adds to those behind.
+        """

@@ -16,7 +16,7 @@ from phasic_mpi.scc import SccBlock
 MIN_SIZE = 50
 
 # One round of Scatterv or Gatherv moves at most this many bytes over all ranks.
-ROUND_BYTES = 1 << 30
+ROUND_BYTES = 1 << 28
 
 # One unit of estimated_cost takes 6 to 10 ns, on parts of separators, and 5 to 30 ns elsewhere.
 SECONDS_PER_COST = 8e-9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -11,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from phasic_mpi import _core
 from phasic_mpi.errors import EvaluationError
-from phasic_mpi.factoring import Factoring, linear, sums_by_index
+from phasic_mpi.factoring import linear, sums_by_index
 from phasic_mpi.graph import MASS_TOLERANCE
+from phasic_mpi.sweep import Sweep
 from phasic_mpi.theta import ThetaLike, describe_theta, theta_rows
 from phasic_mpi.trace import EliminationTrace
 
@@ -123,6 +125,27 @@ class Start(NamedTuple):
         return sums_by_index(started[transient], mass[transient], n_transient)
 
 
+@dataclass(frozen=True, eq=False)
+class _Powers:
+    """Carries the solutions of all powers of several theta through a window.
+
+    Attributes:
+        solution: ``float64[n_theta, n_moments, n_transient]``; what lies behind the window is done.
+        reward: ``float64[n_transient]``.
+    """
+
+    solution: NDArray[np.float64]
+    reward: NDArray[np.float64]
+
+    def __call__(self, index: int, own: slice, factor: _core.Factor) -> None:
+        before: float | NDArray[np.float64] = 1.0
+        for power, x in enumerate(self.solution[index], start=1):
+            # The factorial goes in step by step, so that no intermediate is k! too small.
+            x[own] = power * (self.reward[own] * before)
+            factor.solve(x)
+            before = x[own]
+
+
 class Replay:
     """A trace made ready for evaluation: its pattern is checked once and shared by all theta.
 
@@ -133,7 +156,7 @@ class Replay:
 
     def __init__(self, trace: EliminationTrace, *, n_threads: int = 1) -> None:
         self.trace = trace
-        self._factoring = Factoring(trace, n_threads=n_threads)
+        self._sweep = Sweep(trace, n_threads=n_threads)
 
     def rows(self, theta: ThetaLike) -> NDArray[np.float64]:
         """Theta as rows, ``float64[n_theta, n_parameters]``; see :func:`theta_rows`."""
@@ -165,22 +188,15 @@ class Replay:
         require_moments(n_moments)
         rows = self.rows(theta)
         reward = self._rewards(rewards)
-        found = [self._moments_at(row, i, n_moments, reward) for i, row in enumerate(rows)]
+        found = []
+        for points in self._sweep.passes(rows, n_moments):
+            solution = np.empty((len(points), n_moments, self.trace.n_transient))
+            failed = self._sweep.each(points, _Powers(solution, reward))
+            for point, vertex, powers in zip(points, failed, solution, strict=True):
+                self._sweep.require_left(vertex, point)
+                alpha = self._alpha(point.theta, point.row)
+                found.append([sum_of_products(alpha, power) for power in powers])
         return np.array(found).reshape(len(rows), n_moments)
-
-    def _moments_at(
-        self, theta: NDArray[np.float64], row: int, n_moments: int, reward: NDArray[np.float64]
-    ) -> list[float]:
-        """Those of one theta, whose factor is gone before that of the next is made."""
-        factor, alpha = self.factored(theta, row), self._alpha(theta, row)
-        solution = np.ones(self.trace.n_transient)
-        out = []
-        for power in range(1, n_moments + 1):
-            # The factorial goes in step by step, so that no intermediate is k! too small.
-            solution = power * (reward * solution)
-            factor.solve(solution)
-            out.append(sum_of_products(alpha, solution))
-        return out
 
     def expected_rewards(
         self, theta: ThetaLike, rewards: RewardsLike | None = None
@@ -191,12 +207,11 @@ class Replay:
         distribution. Arguments and errors as in :meth:`moments`, for one theta.
         """
         (row,) = self.rows(theta)
-        factor, alpha = self.factored(row), self._alpha(row)
         solution = self._rewards(rewards)
-        factor.solve(solution)
+        self._solve(row, solution)
         out = np.zeros(self.trace.n_vertices)
         out[self.trace.vertex] = solution
-        out[0] = sum_of_products(alpha, solution)
+        out[0] = sum_of_products(self._alpha(row), solution)
         return out
 
     def expected_visits(self, theta: ThetaLike) -> NDArray[np.float64]:
@@ -206,8 +221,8 @@ class Replay:
         theta.
         """
         (row,) = self.rows(theta)
-        factor, solution = self.factored(row), self._alpha(row)
-        factor.solve(solution, transpose=True)
+        solution = self._alpha(row)
+        self._solve(row, solution, transpose=True)
         out = np.zeros(self.trace.n_vertices)
         out[self.trace.vertex] = solution
         return out
@@ -223,7 +238,9 @@ class Replay:
             EvaluationError: As :meth:`moments`.
         """
         (numbers,) = self.rows(theta)
-        self.factored(numbers, row)
+        point = self._sweep.point(numbers, row)
+        (vertex,) = self._sweep.each([point], lambda *_: None)
+        self._sweep.require_left(vertex, point)
         self._alpha(numbers, row)
 
     def _rewards(self, rewards: RewardsLike | None) -> NDArray[np.float64]:
@@ -244,13 +261,17 @@ class Replay:
         require_rewards(array, self.trace.n_vertices)
         return array[self.trace.vertex]
 
-    def factored(self, theta: NDArray[np.float64], row: int = 0) -> _core.Factor:
-        """The factorisation at one theta, ``float64[n_parameters]``; ``row`` is for errors.
+    def _solve(
+        self, theta: NDArray[np.float64], x: NDArray[np.float64], *, transpose: bool = False
+    ) -> None:
+        """Replaces a right-hand side, by position, by the solution at one theta."""
+        point = self._sweep.point(theta, 0)
 
-        Raises:
-            EvaluationError: As :meth:`moments`.
-        """
-        return self._factoring.factored(theta, row)
+        def use(_index: int, _own: slice, factor: _core.Factor) -> None:
+            factor.solve(x, transpose=transpose)
+
+        (vertex,) = self._sweep.each([point], use, forwards=transpose)
+        self._sweep.require_left(vertex, point)
 
     def _place(self, theta: NDArray[np.float64], row: int) -> dict[str, object]:
         names = self.trace.parameter_names

@@ -229,7 +229,7 @@ def _write(found: Results, form: str, output: Path | None) -> None:
         data = results.to_hdf5(found)
     else:
         text = results.to_json(found) if form == "json" else results.to_csv(found)
-        data = memoryview(text.encode())
+        data = text.encode()
     if output is None:
         print_text(text)
         return

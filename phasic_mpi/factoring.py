@@ -16,27 +16,22 @@ from phasic_mpi.trace import EliminationTrace
 _NO_SLOTS = np.empty(0, dtype=np.int64)
 
 
-class Factoring:
-    """Factors a trace at any theta. Of its patterns it keeps only what the compiled core needs.
+class Weights:
+    """The weights of a trace at any theta, checked; holds no pattern.
 
     Args:
         trace: The trace.
-        n_threads: Threads that factor together, at least 1; they do not show in the bits.
         unit_slots: ``int64[...]``, slots that no edge adds to and that hold 1 at every theta.
+
+    Attributes:
+        slots: ``int64[n_weights]``, the slot of each weight, ascending.
     """
 
     def __init__(
-        self,
-        trace: EliminationTrace,
-        *,
-        n_threads: int = 1,
-        unit_slots: NDArray[np.int64] = _NO_SLOTS,
+        self, trace: EliminationTrace, *, unit_slots: NDArray[np.int64] = _NO_SLOTS
     ) -> None:
         slot = np.concatenate([trace.edge_slot, unit_slots])
-        slots, self._weight_of_edge = np.unique(slot, return_inverse=True)
-        self._plan = trace.factor_plan(slots)
-        self._n_weights = slots.size
-        self._n_threads = n_threads
+        self.slots, self._weight_of_edge = trace.distinct_slots(slot)
         self._constant, self._coefficient = trace.constant, trace.coefficient
         self._unit = np.ones(unit_slots.size)
         self._source, self._target = trace.edge_source, trace.edge_target
@@ -44,36 +39,46 @@ class Factoring:
         self._states, self._state_names = trace.states, trace.state_names
         self._parameter_names = trace.parameter_names
 
-    def factored(self, theta: NDArray[np.float64], row: int) -> _core.Factor:
-        """The factorisation at one theta.
-
-        Its memory serves the next one once nothing refers to it any more.
+    def at(self, theta: NDArray[np.float64], row: int) -> NDArray[np.float64]:
+        """The weights at one theta; ``float64[n_weights]``.
 
         Args:
             theta: ``float64[n_parameters]``.
             row: Its number, for errors.
 
         Raises:
-            EvaluationError: An edge whose weight is negative or not finite; vertices that cannot be
-                left at this theta.
+            EvaluationError: An edge whose weight is negative or not finite.
         """
         varying = linear(self._coefficient, theta)
         weight = np.concatenate([self._constant, varying, self._unit])
-        place = {"row of theta": row, "theta": describe_theta(theta, self._parameter_names)}
-        self._require_rates(weight, place)
-        sums = sums_by_index(self._weight_of_edge, weight, self._n_weights)
-        factor = self._plan.factor(sums, self._n_threads)
-        if factor.failed >= 0:
-            vertex = int(self._vertex[factor.failed])
-            raise EvaluationError(
-                "Trace cannot be evaluated",
-                problem=f"expected a positive finite rate out of {self._named(vertex)}, directly "
-                "or through the vertices eliminated before it, but absorption cannot be reached or "
-                "the rates overflow or vanish",
-                context=place,
-                resolution="use parameters at which every vertex can be left for absorption",
-            )
-        return factor
+        self._require_rates(weight, self._place(theta, row))
+        return sums_by_index(self._weight_of_edge, weight, self.slots.size)
+
+    def require_left(self, failed: int, theta: NDArray[np.float64], row: int) -> None:
+        """Refuses a theta at which a vertex cannot be left.
+
+        Args:
+            failed: Its position, negative for none.
+            theta: ``float64[n_parameters]``.
+            row: Its number.
+
+        Raises:
+            EvaluationError: There is one.
+        """
+        if failed < 0:
+            return
+        raise EvaluationError(
+            "Trace cannot be evaluated",
+            problem="expected a positive finite rate out of "
+            f"{self._named(int(self._vertex[failed]))}, directly or through the vertices "
+            "eliminated before it, but absorption cannot be reached or the rates overflow or "
+            "vanish",
+            context=self._place(theta, row),
+            resolution="use parameters at which every vertex can be left for absorption",
+        )
+
+    def _place(self, theta: NDArray[np.float64], row: int) -> dict[str, object]:
+        return {"row of theta": row, "theta": describe_theta(theta, self._parameter_names)}
 
     def _named(self, vertex: int) -> str:
         return describe_vertex(vertex, self._states, self._state_names)
@@ -96,6 +101,45 @@ class Factoring:
             },
             resolution="use parameters at which every edge has a rate",
         )
+
+
+class Factoring:
+    """Factors a trace at any theta. Of its patterns it keeps only what the compiled core needs.
+
+    Args:
+        trace: The trace.
+        n_threads: Threads that factor together, at least 1; they do not show in the bits.
+        unit_slots: ``int64[...]``, slots that no edge adds to and that hold 1 at every theta.
+    """
+
+    def __init__(
+        self,
+        trace: EliminationTrace,
+        *,
+        n_threads: int = 1,
+        unit_slots: NDArray[np.int64] = _NO_SLOTS,
+    ) -> None:
+        self._weights = Weights(trace, unit_slots=unit_slots)
+        self._n_threads = n_threads
+        with trace.refusing():
+            self._plan = _core.FactorPlan(trace.core(), self._weights.slots)
+
+    def factored(self, theta: NDArray[np.float64], row: int) -> _core.Factor:
+        """The factorisation at one theta.
+
+        Its memory serves the next one once nothing refers to it any more.
+
+        Args:
+            theta: ``float64[n_parameters]``.
+            row: Its number, for errors.
+
+        Raises:
+            EvaluationError: An edge whose weight is negative or not finite; vertices that cannot be
+                left at this theta.
+        """
+        factor = self._plan.factor(self._weights.at(theta, row), self._n_threads)
+        self._weights.require_left(factor.failed, theta, row)
+        return factor
 
 
 def sums_by_index(

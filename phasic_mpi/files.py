@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from phasic_mpi.errors import StoreAccessError
 
 
 def write_atomically(
-    path: Path, image: bytes | bytearray | memoryview, *, mode: int = 0o600
+    path: Path, *pieces: bytes | bytearray | memoryview, mode: int = 0o600
 ) -> None:
-    """Writes a file that is either whole or absent, whatever happens meanwhile.
+    """Writes a file of these pieces that is either whole or absent, whatever happens meanwhile.
 
     Under a temporary name in the same directory, synced, renamed, and the directory synced. An
     existing file of that name is replaced. The umask takes from ``mode`` as ever.
@@ -23,19 +23,22 @@ def write_atomically(
         OSError: The file system refuses; it names the file, and no temporary one is left.
     """
     with _naming(path):
-        _write_atomically(path, image, mode)
+        _write_atomically(path, pieces, mode)
 
 
-def _write_atomically(path: Path, image: bytes | bytearray | memoryview, mode: int) -> None:
+def _write_atomically(
+    path: Path, pieces: Iterable[bytes | bytearray | memoryview], mode: int
+) -> None:
     # Not the process number: hosts that share a file system have equal ones.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(temporary, flags, mode)
     try:
         try:
-            remaining = memoryview(image)
-            while remaining:
-                remaining = remaining[os.write(descriptor, remaining) :]
+            for piece in pieces:
+                remaining = memoryview(piece)
+                while remaining:
+                    remaining = remaining[os.write(descriptor, remaining) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -101,16 +101,16 @@ def save_graph(graph: PhaseTypeGraph, path: Path | str) -> int:
     """
     path = Path(path)
     require_graph_name(path)
-    image: bytes | memoryview
+    pieces: Sequence[bytes | memoryview]
     if path.suffix == ".json":
-        image = orjson.dumps(graph.serialize(), option=orjson.OPT_SERIALIZE_NUMPY)
+        pieces = [orjson.dumps(graph.serialize(), option=orjson.OPT_SERIALIZE_NUMPY)]
     else:
-        image = hdf5.encode(
+        pieces = hdf5.encode_pieces(
             FILETYPE, VERSION, datasets=columns(graph), attributes={}, summary=summary(graph)
         )
     with _context(path, "written"):
-        files.write_atomically(path, image, mode=0o666)
-    return len(image)
+        files.write_atomically(path, *pieces, mode=0o666)
+    return sum(map(len, pieces))
 
 
 def columns(graph: PhaseTypeGraph) -> dict[str, NDArray[Any]]:

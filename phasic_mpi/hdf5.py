@@ -17,7 +17,9 @@ import io
 import json
 import os
 import struct
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,6 +41,9 @@ _DIGEST_BYTES = 32
 # HDF5 looks for its signature at 0, 512, 1024, 2048, ...
 SMALLEST_USER_BLOCK = 512
 _LARGEST_USER_BLOCK = 1 << 26
+
+# Smaller arrays are copied: a write of each would take longer.
+_LARGE_ARRAY_BYTES = 1 << 16
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -71,8 +76,25 @@ def encode(
     datasets: Mapping[str, NDArray[Any]],
     attributes: Mapping[str, Any],
     summary: Mapping[str, Any],
-) -> memoryview:
-    """Returns the bytes of a file; equal content gives equal bytes.
+) -> bytes:
+    """Returns the bytes of a file, see :func:`encode_pieces`, in one."""
+    return b"".join(
+        encode_pieces(filetype, version, datasets=datasets, attributes=attributes, summary=summary)
+    )
+
+
+def encode_pieces(
+    filetype: str,
+    version: tuple[int, int],
+    *,
+    datasets: Mapping[str, NDArray[Any]],
+    attributes: Mapping[str, Any],
+    summary: Mapping[str, Any],
+) -> list[memoryview]:
+    """Returns the bytes of a file piece by piece; equal content gives equal bytes.
+
+    Large arrays are pieces themselves: they are not copied, and must not change before they are
+    written.
 
     Args:
         filetype: Kind of content.
@@ -97,21 +119,25 @@ def encode(
             context={"filetype": filetype},
             resolution="divide the content between several files",
         )
-    # The image grows in memory: on a full disk HDF5 would report success and crash later.
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w", userblock_size=user_block, libver=("v110", "v110")) as file:
+    # The image is made in memory: on a full disk HDF5 would report success and crash later.
+    image = _Image()
+    with h5py.File(image, "w", userblock_size=user_block, libver=("v110", "v110")) as file:
         file.attrs["filetype"] = filetype
         file.attrs["version"] = np.array(version, dtype=np.int64)
         for name, value in attributes.items():
             file.attrs[name] = value
         for name, array in datasets.items():
-            file.create_dataset(name, data=array, track_times=False)
-    image = buffer.getbuffer()
-    body = image[user_block:]
+            with image.expecting(array):
+                file.create_dataset(name, data=array, track_times=False)
+    first, *others = image.pieces()
+    body = [first[user_block:], *others]
+    digest = hashlib.sha256()
+    for piece in body:
+        digest.update(piece)
     header = {
-        "body_bytes": len(body),
+        "body_bytes": sum(map(len, body)),
         "body_offset": user_block,
-        "body_sha256": hashlib.sha256(body).hexdigest(),
+        "body_sha256": digest.hexdigest(),
         "filetype": filetype,
         "summary": dict(summary),
         "version": list(version),
@@ -119,8 +145,69 @@ def encode(
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     prefix = _PREFIX.pack(MAGIC, HEADER_VERSION, len(text)) + text
     prefix += hashlib.sha256(prefix).digest()
-    image[: len(prefix)] = prefix
-    return image
+    first[: len(prefix)] = prefix
+    return [first, *others]
+
+
+class _Image(io.RawIOBase):
+    """What HDF5 writes as a file, in which large arrays stand where they are in memory.
+
+    HDF5 writes an array that needs no conversion straight from its memory, and never again.
+    """
+
+    def __init__(self) -> None:
+        self._position = self._end = 0
+        self._expected: NDArray[Any] | None = None
+        self._arrays: list[tuple[int, memoryview]] = []
+        self._written: list[tuple[int, bytes]] = []
+
+    @contextmanager
+    def expecting(self, array: NDArray[Any]) -> Iterator[None]:
+        """While inside, this array may be written."""
+        self._expected = array if array.nbytes >= _LARGE_ARRAY_BYTES else None
+        yield
+        self._expected = None
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + (self._end if whence == os.SEEK_END else 0)
+        return self._position
+
+    def truncate(self, size: int | None = None) -> int:
+        self._end = self._position if size is None else size
+        return self._end
+
+    def write(self, data: Any) -> int:
+        array, begin = self._expected, self._position
+        if array is not None and _is_all_of(array, data):
+            self._arrays.append((begin, array.reshape(-1).view(np.uint8).data))
+        else:
+            self._written.append((begin, bytes(data)))
+        self._position = begin + len(data)
+        self._end = max(self._end, self._position)
+        return len(data)
+
+    def pieces(self) -> list[memoryview]:
+        """All bytes in order; before, between and behind the arrays what else was written."""
+        ends = [begin + len(data) for begin, data in self._arrays]
+        begins = [0, *ends]
+        gaps = [
+            memoryview(bytearray(end - begin))
+            for begin, end in zip(begins, [*(b for b, _ in self._arrays), self._end], strict=True)
+        ]
+        for begin, data in self._written:
+            index = bisect_right(begins, begin) - 1
+            first = begin - begins[index]
+            gaps[index][first : first + len(data)] = data
+        pieces = gaps[:1]
+        for (_, array), gap in zip(self._arrays, gaps[1:], strict=True):
+            pieces += [array, gap]
+        return pieces
+
+
+def _is_all_of(array: NDArray[Any], data: Any) -> bool:
+    """Whether these bytes are those of the array, in its own memory."""
+    seen = np.frombuffer(data, np.uint8)
+    return seen.nbytes == array.nbytes and seen.ctypes.data == array.ctypes.data
 
 
 def library_version() -> str:
@@ -176,7 +263,8 @@ def read(
     with path.open("rb") as file:
         image, header = read_checked(path, file, filetype=filetype, version=version)
     try:
-        # The digest says that nothing was damaged, not that the writer meant well.
+        # The digest says that nothing was damaged, not that the writer meant well. BytesIO shares
+        # the memory of what is `bytes`.
         with harmless(io.BytesIO(image), None, len(image)) as datasets:
             arrays = {name: dataset[()] for name, dataset in datasets.items()}
     except Refusal as exc:
@@ -207,7 +295,7 @@ def only_expected(
     return {name: arrays[name] for name in arrays if name in expected}
 
 
-def read_image(path: Path) -> bytearray:
+def read_image(path: Path) -> bytes:
     """Reads a file of any kind as bytes, and checks the digest of every one.
 
     Raises:
@@ -240,7 +328,7 @@ def read_checked(
     *,
     filetype: str | None = None,
     version: tuple[int, int] | None = None,
-) -> tuple[bytearray, Header]:
+) -> tuple[bytes, Header]:
     """Reads an open file as bytes, and checks its kind, if one is expected, and every digest.
 
     Raises:
@@ -251,8 +339,7 @@ def read_checked(
     _require_kind(path, header, filetype, version)
     _require_size(path, header, file)
     file.seek(0)
-    image = bytearray(header.body_offset + header.body_bytes)
-    file.readinto(image)
+    image = file.read(header.body_offset + header.body_bytes)
     body = memoryview(image)[header.body_offset :]
     _require_digest(path, header, hashlib.sha256(body).hexdigest())
     return image, header

@@ -111,9 +111,9 @@ def save(manifest: Manifest, path: Path) -> int:
         "n_units": len(checks),
         "n_segments": len(segments),
     }
-    image = hdf5.encode(FILETYPE, VERSION, datasets=datasets, attributes={}, summary=facts)
-    files.write_atomically(path, image, mode=0o666)
-    return len(image)
+    pieces = hdf5.encode_pieces(FILETYPE, VERSION, datasets=datasets, attributes={}, summary=facts)
+    files.write_atomically(path, *pieces, mode=0o666)
+    return sum(map(len, pieces))
 
 
 def load(path: Path) -> Manifest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 
@@ -14,8 +14,8 @@ _NAMED_BLOCKS = 5
 _KEY_DIGITS = 12
 
 
-def require_all(blocks: Sequence[SccBlock], traces: Mapping[str, BlockTrace]) -> None:
-    """Refuses traces that lack one of a block.
+def require_all(blocks: Sequence[SccBlock], traces: Container[str]) -> None:
+    """Refuses traces, given by their keys, that lack one of a block.
 
     Raises:
         PayloadError: Traces are missing; the first few blocks are named.

@@ -6,7 +6,7 @@ vertices are of three kinds (``cut.hpp`` says why that is enough).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -75,8 +75,16 @@ def _cut(block: SccBlock) -> CutBlock | None:
     return CutBlock(block, tuple(parts), tuple(vertices)) if parts else None
 
 
-def join(cut: CutBlock, traces: dict[str, BlockTrace]) -> BlockTrace:
+def join(
+    cut: CutBlock, traces: Mapping[str, BlockTrace], *, col: NDArray[np.int32] | None = None
+) -> BlockTrace:
     """The trace of a block from those of its parts, by key.
+
+    Args:
+        cut: The block and its parts.
+        traces: Those of its parts, and others.
+        col: Where its columns go, ``int32`` of as many entries as all parts have; an array of its
+            own if not given.
 
     Raises:
         PayloadError: Traces are missing, or one does not belong to its part.
@@ -89,7 +97,7 @@ def join(cut: CutBlock, traces: dict[str, BlockTrace]) -> BlockTrace:
         n_own = part.n_recorded - part.n_boundary
         recorded.append((vertex, n_own, trace.order, trace.row_ptr, trace.upper_ptr, trace.col))
     try:
-        arrays = _core.join(block.row_ptr, block.col, recorded)
+        arrays = _core.join(block.row_ptr, block.col, recorded, col)
     except RuntimeError as exc:
         raise PayloadError(
             "The parts of a block cannot be joined",

@@ -32,6 +32,35 @@ class JoinedPatterns(NamedTuple):
     upper_ptr: NDArray[np.int64]
     edge_slot: NDArray[np.int64]
 
+    @classmethod
+    def of_sizes(
+        cls, n_vertices: Sequence[int], n_entries: Sequence[int], n_edges: Sequence[int]
+    ) -> JoinedPatterns:
+        """Room for patterns of these sizes, each of which is then :meth:`put` in its place."""
+        pattern_ptr, entry_ptr, edge_ptr = map(pointers, (n_vertices, n_entries, n_edges))
+        n_rows = int(pattern_ptr[-1])
+        row_ptr = np.empty(n_rows + 1, dtype=np.int64)
+        row_ptr[-1] = entry_ptr[-1]
+        return cls(
+            pattern_ptr=pattern_ptr,
+            entry_ptr=entry_ptr,
+            edge_ptr=edge_ptr,
+            order=np.empty(n_rows, dtype=np.int32),
+            row_ptr=row_ptr,
+            upper_ptr=np.empty(n_rows, dtype=np.int64),
+            edge_slot=np.empty(int(edge_ptr[-1]), dtype=np.int64),
+        )
+
+    def put(self, index: int, trace: BlockTrace) -> None:
+        """Copies a pattern, of the right size, to its place."""
+        begin, end = self.pattern_ptr[index : index + 2].tolist()
+        first_edge, last_edge = self.edge_ptr[index : index + 2].tolist()
+        shift = self.entry_ptr[index]
+        self.order[begin:end] = trace.order
+        np.add(trace.row_ptr[:-1], shift, out=self.row_ptr[begin:end])
+        np.add(trace.upper_ptr, shift, out=self.upper_ptr[begin:end])
+        self.edge_slot[first_edge:last_edge] = trace.edge_slot
+
 
 def join_patterns(traces: Sequence[BlockTrace]) -> JoinedPatterns:
     """Concatenates patterns, all at once: graphs may have very many small blocks."""

@@ -174,7 +174,7 @@ def _refuse(problem: str, key: str, n_bytes: int) -> NoReturn:
     )
 
 
-def pack_blocks(blocks: Iterable[SccBlock]) -> bytearray:
+def pack_blocks(blocks: Iterable[SccBlock]) -> bytes:
     """One message of the payloads of blocks, each behind its key."""
     return pack_messages(
         [part for block in blocks for part in (block.key.encode(), encode_block(block))]
@@ -197,15 +197,29 @@ def unpack_blocks(packed: memoryview) -> list[SccBlock]:
     ]
 
 
-def pack_messages(messages: Sequence[bytes | memoryview]) -> bytearray:
+def pack_messages(messages: Sequence[bytes | memoryview]) -> bytes:
     """Joins messages into one: their number, their lengths and SHA-256 digests, then the bytes."""
-    lengths = np.array([len(messages), *map(len, messages)], dtype=_LENGTH)
-    packed = bytearray(lengths.tobytes())
+    return _pack([[message] for message in messages])
+
+
+def pack_traces(traces: Sequence[BlockTrace]) -> bytes:
+    """One message of traces, each as :func:`pack_trace` has it; their arrays are copied once."""
+    return _pack([_pieces(trace) for trace in traces])
+
+
+def _pack(messages: Sequence[Sequence[bytes | memoryview]]) -> bytes:
+    """One message of messages that are given in pieces."""
+    lengths = [sum(map(len, message)) for message in messages]
+    table = np.array([len(messages), *lengths], dtype=_LENGTH)
+    digests = []
     for message in messages:
-        packed += hashlib.sha256(message).digest()
-    for message in messages:
-        packed += message
-    return packed
+        digest = hashlib.sha256()
+        for piece in message:
+            digest.update(piece)
+        digests.append(digest.digest())
+    return b"".join(
+        [table.tobytes(), *digests, *(piece for message in messages for piece in message)]
+    )
 
 
 def unpack_messages(packed: memoryview) -> list[memoryview]:
@@ -247,20 +261,21 @@ def _refuse_message(problem: str) -> NoReturn:
 
 def pack_trace(trace: BlockTrace) -> bytes:
     """Flat binary of a trace: key, check, three counts, then its arrays, little-endian."""
+    return b"".join(_pieces(trace))
+
+
+def _pieces(trace: BlockTrace) -> list[bytes | memoryview]:
     header = np.array([trace.n_vertices, trace.n_edges, trace.n_entries], dtype=_LENGTH)
-    return b"".join(
-        [
-            bytes.fromhex(trace.key),
-            bytes.fromhex(trace.check),
-            header.tobytes(),
-            *(
-                np.ascontiguousarray(array, dtype=_LENGTH).data
-                for array in (trace.row_ptr, trace.upper_ptr, trace.edge_slot)
-            ),
-            np.ascontiguousarray(trace.order, dtype=_COLUMN).data,
-            np.ascontiguousarray(trace.col, dtype=_COLUMN).data,
-        ]
-    )
+    numbers = (header, trace.row_ptr, trace.upper_ptr, trace.edge_slot)
+    return [
+        bytes.fromhex(trace.key),
+        bytes.fromhex(trace.check),
+        *(np.ascontiguousarray(array, _LENGTH).view(np.uint8).data for array in numbers),
+        *(
+            np.ascontiguousarray(array, _COLUMN).view(np.uint8).data
+            for array in (trace.order, trace.col)
+        ),
+    ]
 
 
 def unpack_trace(packed: memoryview) -> BlockTrace:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +21,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from phasic_mpi import assign, config, files, manifest, payload, trace_io
+from phasic_mpi import _core, assign, config, files, manifest, payload, trace_io
 from phasic_mpi import comm as mpi
+from phasic_mpi.assembly import Assembly
 from phasic_mpi.assign import Assignment
 from phasic_mpi.comm import Comm
 from phasic_mpi.errors import (
@@ -34,12 +35,11 @@ from phasic_mpi.errors import (
 from phasic_mpi.evaluate import Replay
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.manifest import Manifest
-from phasic_mpi.parts import Division, divide, join_all
+from phasic_mpi.parts import Division, divide
 from phasic_mpi.payload import unpack_blocks
 from phasic_mpi.record import Recorder
 from phasic_mpi.report import Report, RunReport, peak_rss_bytes
 from phasic_mpi.scc import Condensation, SccBlock, condense
-from phasic_mpi.stitch import stitch
 from phasic_mpi.store import TraceStore
 from phasic_mpi.theta import ThetaLike, theta_rows
 from phasic_mpi.trace import BlockTrace, EliminationTrace
@@ -309,30 +309,34 @@ def _record(
             division = divide(condensation.distinct, n_threads=recorder.n_threads)
             _count_graph(job.report, graph, condensation, division)
     with job.timed("plan"):
-        plan = _plan(job, division.units, store)
+        keys, plan = _plan(job, division.units, store)
     with job.timed("send"):
         own, messages = _send(job, plan, division.units)
     with job.timed("record"):
         traces = _record_and_keep(job, plan, own, messages, store, recorder)
     if not job.settings.gather:
         with job.timed("manifest"):
-            _write_manifest(job, plan, graph, division.units, store, output)
+            _write_manifest(job, plan, graph, division.units, keys, store, output)
         return None
     with job.local("fetch"):
         traces.update(store.load(plan.fetch[job.comm.rank]))
     with job.timed("gather"):
-        gathered = _gather(job, traces)
+        assembly = _gather(job, condensation, division, keys, traces)
     trace = None
     with job.local("stitch"):
-        if graph is not None and condensation is not None:
-            join_all(division, gathered)
-            trace = stitch(graph, condensation, gathered, consume=True)
+        if graph is not None and assembly is not None:
+            trace = assembly.stitch(graph)
+            del assembly
+            _core.return_free_memory()
             _count_trace(job.report, trace)
     return trace
 
 
-def _plan(job: _Run, blocks: Sequence[SccBlock], store: TraceStore) -> Assignment:
-    """Collective. Asks all ranks what they hold of the blocks of rank 0, and deals out the rest."""
+def _plan(job: _Run, blocks: Sequence[SccBlock], store: TraceStore) -> tuple[list[str], Assignment]:
+    """Collective. Asks all ranks what they hold of the blocks of rank 0, and deals out the rest.
+
+    Returns the keys of the blocks, too.
+    """
     with mpi.agree(job.comm, "cache"):
         known = store.fingerprints()
     keys = mpi.share(job.comm, [block.key for block in blocks], list[str])
@@ -349,7 +353,7 @@ def _plan(job: _Run, blocks: Sequence[SccBlock], store: TraceStore) -> Assignmen
             job.report.n_recorded = sum(map(len, plan.record))
             job.report.n_cache_hits = sum(map(len, plan.fetch))
             job.report.balance = plan.balance
-    return mpi.share(job.comm, plan, Assignment)
+    return keys, mpi.share(job.comm, plan, Assignment)
 
 
 def _send(
@@ -367,7 +371,7 @@ def _send(
         with mpi.agree(comm, "send"):
             if comm.rank == 0:
                 others = (payload.pack_blocks(blocks[i] for i in rank) for rank in dealt[1:])
-                parts = [bytearray(), *others]
+                parts = [b"", *others]
                 job.report.payload_bytes += sum(map(len, parts))
         received = mpi.scatter_bytes(comm, parts)
         if comm.rank > 0:
@@ -466,12 +470,12 @@ def _write_manifest(
     plan: Assignment,
     graph: PhaseTypeGraph | None,
     units: Sequence[SccBlock],
+    keys: Sequence[str],
     store: TraceStore,
     output: Path | None,
 ) -> None:
     """Collective. Says where the trace of each unit lies, in a file that rank 0 writes."""
     comm = job.comm
-    keys = mpi.share(comm, [unit.key for unit in units], list[str])
     with mpi.agree(comm, "manifest"):
         mine = [keys[index] for index in plan.record[comm.rank]]
         places = store.places([*mine, *plan.fetch[comm.rank]])
@@ -484,38 +488,63 @@ def _write_manifest(
             job.report.file_bytes = manifest.save(made, output)
 
 
-def _gather(job: _Run, traces: Mapping[str, BlockTrace]) -> dict[str, BlockTrace]:
-    """Collective. Brings all traces to rank 0, in bounded rounds; empty elsewhere."""
+def _gather(
+    job: _Run,
+    condensation: Condensation | None,
+    division: Division,
+    keys: Sequence[str],
+    traces: dict[str, BlockTrace],
+) -> Assembly | None:
+    """Collective. Brings all traces to their places on rank 0, in bounded rounds; None elsewhere.
+
+    They come in the order of ``keys``, so that what belongs together comes together and need not
+    wait. Each rank lets go of its traces on the way.
+    """
     comm = job.comm
-    sizes = {key: trace.nbytes for key, trace in traces.items()}
+    place = {key: index for index, key in enumerate(keys)}
+    own = {key: traces[key] for key in sorted(traces, key=place.__getitem__)}
+    traces.clear()
+    sizes = {key: (trace.nbytes, trace.n_entries) for key, trace in own.items()}
     everyone = mpi.collect(comm, {} if comm.rank == 0 else sizes)
-    n_bytes = sum(sum(rank.values()) for rank in everyone)
+    n_bytes = {key: size for rank in everyone for key, (size, _) in rank.items()}
+    assembly = None
     with mpi.agree(comm, "gather"):
-        if comm.rank == 0:
-            job.report.gathered_bytes = n_bytes
-            _require_memory(n_bytes + sum(sizes.values()))
-    gathered = dict(traces) if comm.rank == 0 else {}
-    dealt = [sorted(rank) for rank in everyone]
-    everything = {key: size for rank in everyone for key, size in rank.items()}
-    for rounds in assign.rounds(dealt, everything, job.settings.round_bytes):
+        if condensation is not None:
+            sizes.update(entry for rank in everyone for entry in rank.items())
+            n_entries = {key: count for key, (_, count) in sizes.items()}
+            assembly = Assembly(condensation, division, n_entries)
+            job.report.gathered_bytes = sum(n_bytes.values())
+            _require_memory(assembly, job.report.gathered_bytes, job.settings.round_bytes)
+            while own:
+                assembly.add(own.pop(next(iter(own))))
+            _core.return_free_memory()  # before that of others comes
+    dealt = [list(rank) for rank in everyone]
+    for rounds in assign.rounds(dealt, n_bytes, job.settings.round_bytes):
         with mpi.agree(comm, "pack"):
-            part = payload.pack_messages([payload.pack_trace(traces[k]) for k in rounds[comm.rank]])
+            part = payload.pack_traces([own.pop(key) for key in rounds[comm.rank]])
         received = mpi.gather_bytes(comm, part)
         with mpi.agree(comm, "unpack"):
-            for packed in received or ():
-                found = map(payload.unpack_trace, payload.unpack_messages(packed))
-                gathered.update((trace.key, trace) for trace in found)
-    return gathered
+            if assembly is not None and received is not None:
+                _take_in(assembly, received)
+    return assembly
 
 
-def _require_memory(trace_bytes: int) -> None:
-    """Traces are held beside the columns that they are copied to, one by one."""
+def _take_in(assembly: Assembly, received: list[memoryview]) -> None:
+    """Empties ``received``: traces are views of it."""
+    while received:
+        for packed in payload.unpack_messages(received.pop()):
+            assembly.add(payload.unpack_trace(packed))
+
+
+def _require_memory(assembly: Assembly, gathered_bytes: int, round_bytes: int) -> None:
+    """All patterns are to come, and what travels waits for its block, for a round at least."""
+    needed = assembly.nbytes + min(gathered_bytes, 2 * round_bytes)
     available = config.available_memory()
-    if available is not None and 2 * trace_bytes > available:
+    if available is not None and needed > available:
         raise EnvironmentMismatchError(
             "The traces do not fit the memory of rank 0",
-            problem=f"expected {2 * trace_bytes} bytes to be free, got {available}",
-            context={"rank": 0, "trace bytes": trace_bytes},
+            problem=f"expected {needed} bytes to be free, got {available}",
+            context={"rank": 0, "bytes of patterns": assembly.nbytes},
             resolution="give the host of rank 0 more memory, or put fewer ranks on it; all blocks "
             "are recorded and cached, so a rerun only gathers",
         )

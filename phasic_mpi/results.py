@@ -97,7 +97,7 @@ def moment_results(
     return Results(theta, asked, {"moments": moments}, parameter_names, reward_names)
 
 
-def to_hdf5(results: Results) -> memoryview:
+def to_hdf5(results: Results) -> bytes:
     """The bytes of a results file, see ``docs/file_formats.md``."""
     units = {f"{quantity.name}_unit": quantity.unit for quantity in results.quantities}
     names = {name: encode_names(tuple(given)) for name, given in results.names().items()}

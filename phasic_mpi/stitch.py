@@ -37,6 +37,23 @@ def stitch(
     require_all(distinct, traces)
     patterns = join_patterns([fitting(block, traces[block.key]) for block in distinct])
     col = _columns(distinct, traces, patterns.entry_ptr, consume=consume)
+    return stitch_patterns(graph, condensation, patterns, col)
+
+
+def stitch_patterns(
+    graph: PhaseTypeGraph,
+    condensation: Condensation,
+    patterns: JoinedPatterns,
+    col: NDArray[np.int32],
+) -> EliminationTrace:
+    """Gives every live edge its slot among the patterns of all distinct blocks.
+
+    Args:
+        graph: The graph.
+        condensation: Its blocks and the places of its edges.
+        patterns: Those of ``condensation.distinct``, in their order.
+        col: ``int32[n_entries]``, their columns.
+    """
     slot_of_place = _slots(condensation, patterns)
     edges = live_edges(graph, condensation)
     return EliminationTrace(
@@ -46,7 +63,7 @@ def stitch(
         vertex=condensation.vertex,
         block_ptr=condensation.block_ptr,
         block_pattern=condensation.block_pattern,
-        pattern_key=tuple(block.key for block in distinct),
+        pattern_key=tuple(block.key for block in condensation.distinct),
         pattern_ptr=patterns.pattern_ptr,
         order=patterns.order,
         row_ptr=patterns.row_ptr,

@@ -257,7 +257,11 @@ class EliminationTrace:
         Raises:
             GraphError: A pointer that does not ascend or an index out of range.
         """
-        with self._refusing():
+        return self._checked
+
+    @cached_property
+    def _checked(self) -> _core.Trace:
+        with self.refusing():
             return _core.Trace(
                 block_ptr=self.block_ptr,
                 block_pattern=self.block_pattern,
@@ -271,23 +275,32 @@ class EliminationTrace:
                 off_col=self.off_col,
             )
 
+    def distinct_slots(self, slot: Int64Array) -> tuple[Int64Array, Int64Array]:
+        """The distinct ones of some slots, ascending, and the index among them of each.
+
+        Raises:
+            GraphError: As :meth:`core`, or a slot out of range.
+        """
+        self.core()  # whose check bounds the number of slots
+        with self.refusing():
+            return _core.distinct(slot, self.n_slots)
+
     def plan(self, weight_slot: Int64Array) -> _core.Plan:
         """Made ready for XLA; see :class:`phasic_mpi._core.Plan`.
 
         Raises:
             GraphError: As :meth:`core`, or a pattern lacks entries that its elimination fills in.
         """
-        with self._refusing():
+        with self.refusing():
             return _core.Plan(self.core(), weight_slot)
 
-    def factor_plan(self, weight_slot: Int64Array) -> _core.FactorPlan:
-        """Made ready for factors that are kept; otherwise as :meth:`plan`."""
-        with self._refusing():
-            return _core.FactorPlan(self.core(), weight_slot)
-
     @contextmanager
-    def _refusing(self) -> Iterator[None]:
-        """Says of what the compiled core refuses that it is this trace, and what to do."""
+    def refusing(self) -> Iterator[None]:
+        """While inside, what the compiled core refuses is this trace.
+
+        Raises:
+            GraphError: It has refused it; says why, and what to do.
+        """
         try:
             yield
         except GraphError:

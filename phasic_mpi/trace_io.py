@@ -35,15 +35,15 @@ def save_trace(trace: EliminationTrace, path: Path | str) -> int:
     """
     scalars, arrays = trace.parts()
     texts = {name: encode_names(scalars.pop(name)) for name in (_KEYS, *_NAMES)}
-    image = hdf5.encode(
+    pieces = hdf5.encode_pieces(
         FILETYPE,
         VERSION,
         datasets={**arrays, **texts},
         attributes=scalars,
         summary=summary(trace),
     )
-    files.write_atomically(Path(path), image, mode=0o666)
-    return len(image)
+    files.write_atomically(Path(path), *pieces, mode=0o666)
+    return sum(map(len, pieces))
 
 
 def load_trace(path: Path | str) -> EliminationTrace:

@@ -43,7 +43,7 @@ bool is_shared(const Plan::Block& block) {
 }  // namespace
 
 Factor::Factor(std::shared_ptr<const Plan> plan, std::span<const double> weight)
-    : plan_(std::move(plan)), weight_(weight), single_(plan_->n_transient()), first_line_{0} {
+    : plan_(std::move(plan)), weight_(weight), single_(plan_->n_vertices()), first_line_{0} {
   Workspace counter;
   for (const Plan::Block& block : blocks()) {
     BlockFactor<double, 1>().place(counter, Plan::sizes_of(block), nullptr);
@@ -60,8 +60,21 @@ BlockFactor<double, 1> Factor::block_factor(size_t index) {
   const Plan::Block& block = blocks()[index];
   Workspace workspace(memory_.data() + first_line_[index]);
   BlockFactor<double, 1> factor;
-  factor.place(workspace, Plan::sizes_of(block), single_.data() + block.first);
+  factor.place(workspace, Plan::sizes_of(block), single_.data() + own(block.first));
   return factor;
+}
+
+/// Calls `visit` with each position of a block, and the ends and weights of its edges to others.
+template <class Visit>
+void Factor::visit_off(const Plan::Block& block, const Visit& visit) const {
+  const std::span<const int64_t> off_ptr = plan_->off_ptr();
+  const double* off = weight_.data() + block.off_weight;
+  for (int64_t p = block.first; p < block.first + block.n; ++p) {
+    const int64_t begin = off_ptr[own(p)];
+    const int64_t count = off_ptr[own(p) + 1] - begin;
+    visit(p, plan_->off_col().subspan(at(begin - off_ptr.front()), at(count)), off);
+    off += count;
+  }
 }
 
 /// A thread that factors blocks, with memory of its own.
@@ -90,7 +103,7 @@ class Factor::Worker {
     const double* const weight = factor_.weight_.data();
     const double* off = weight + block.off_weight;
     for (int64_t v = 0; v < block.n; ++v) {
-      const size_t p = at(block.first + v);
+      const size_t p = factor_.own(block.first + v);
       double rate = plan.exit_weight()[p] < 0 ? 0.0 : weight[plan.exit_weight()[p]];
       for (int64_t e = off_ptr[p]; e < off_ptr[p + 1]; ++e) rate += *off++;
       carried_[at(v)] = {rate, 0.0};
@@ -144,30 +157,24 @@ int64_t Factor::first_illegal() {
 }
 
 void Factor::solve(std::span<double> x) {
-  const std::span<const int64_t> off_ptr = plan_->off_ptr();
   for (size_t b = blocks().size(); b-- > 0;) {
     const Plan::Block& block = blocks()[b];
-    const double* off = weight_.data() + block.off_weight;
-    const int32_t* col = plan_->off_col().data() + off_ptr[at(block.first)];
-    for (size_t p = at(block.first); p < at(block.first + block.n); ++p) {
-      double sum = x[p];
-      for (int64_t e = off_ptr[p]; e < off_ptr[p + 1]; ++e) sum += x[at(*col++)] * *off++;
-      x[p] = sum;
-    }
+    visit_off(block, [&](int64_t p, std::span<const int32_t> col, const double* off) {
+      double sum = x[at(p)];
+      for (const int32_t c : col) sum += x[at(c)] * *off++;
+      x[at(p)] = sum;
+    });
     solve_block(block_factor(b), block, x.data() + block.first);
   }
 }
 
 void Factor::solve_transposed(std::span<double> x) {
-  const std::span<const int64_t> off_ptr = plan_->off_ptr();
   for (size_t b = 0; b < blocks().size(); ++b) {
     const Plan::Block& block = blocks()[b];
     solve_block_transposed(block_factor(b), block, x.data() + block.first);
-    const double* off = weight_.data() + block.off_weight;
-    const int32_t* col = plan_->off_col().data() + off_ptr[at(block.first)];
-    for (size_t p = at(block.first); p < at(block.first + block.n); ++p) {
-      for (int64_t e = off_ptr[p]; e < off_ptr[p + 1]; ++e) x[at(*col++)] += x[p] * *off++;
-    }
+    visit_off(block, [&](int64_t p, std::span<const int32_t> col, const double* off) {
+      for (const int32_t c : col) x[at(c)] += x[at(p)] * *off++;
+    });
   }
 }
 

@@ -1,7 +1,9 @@
 #include "join.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
+#include <utility>
 
 #include "ascending_set.hpp"
 
@@ -48,12 +50,14 @@ bool is_consistent(const RecordedPart& part) {
 
 class Joiner {
  public:
-  Joiner(const BlockView& block, std::span<const RecordedPart> parts, LuPattern& out)
-      : block_(block), parts_(parts), out_(out), position_(at(block.n()), kNone) {}
+  Joiner(const BlockView& block, std::span<const RecordedPart> parts, std::span<int32_t> col,
+         LuPattern& out)
+      : block_(block), parts_(parts), col_(col), out_(out), position_(at(block.n()), kNone) {}
 
   Status run() {
     if (!std::ranges::all_of(parts_, is_consistent) || !place_vertices()) return Status::bad_index;
     count_rows();
+    if (out_.row_ptr.back() != std::ssize(col_)) return Status::bad_index;
     int32_t first = 0;
     for (const RecordedPart& part : parts_) {
       copy(part, first);
@@ -93,7 +97,6 @@ class Joiner {
     }
     std::partial_sum(out_.row_ptr.begin(), out_.row_ptr.end(), out_.row_ptr.begin());
     out_.upper_ptr.resize(at(block_.n()));
-    out_.col.resize(at(out_.row_ptr.back()));
     next_.assign(out_.row_ptr.begin(), out_.row_ptr.end() - 1);
   }
 
@@ -101,7 +104,7 @@ class Joiner {
   void copy(const RecordedPart& part, int32_t first) {
     rank_boundary(part);
     const auto append_own = [&](int64_t& next, std::span<const int32_t> col) {
-      for (const int32_t own : col) out_.col[at(next++)] = first + own;
+      for (const int32_t own : col) col_[at(next++)] = first + own;
     };
     for (size_t i = 0; i < part.vertex.size(); ++i) {
       const int32_t row = position_[at(part.vertex[at(part.order[i])])];
@@ -138,7 +141,7 @@ class Joiner {
   }
 
   void append_boundary(int32_t n_own, int64_t& next, std::span<const int32_t> col) {
-    const auto to = out_.col.begin() + next;
+    const auto to = col_.begin() + next;
     next += std::ssize(col);
     if (col.size() == ranked_.size()) {
       std::copy(ranked_.begin(), ranked_.end(), to);
@@ -152,6 +155,7 @@ class Joiner {
 
   const BlockView& block_;
   std::span<const RecordedPart> parts_;
+  std::span<int32_t> col_;
   LuPattern& out_;
   std::vector<int32_t> position_;  // of each vertex of the block
   std::vector<int64_t> next_;      // of each row: where the next entry goes
@@ -163,14 +167,14 @@ class Joiner {
 };
 
 /// Whether the row of each edge has its column.
-bool has_edges(const BlockView& block, const LuPattern& pattern) {
+bool has_edges(const BlockView& block, std::span<const int32_t> col, const LuPattern& pattern) {
   std::vector<int32_t> position(at(block.n()));
   for (int32_t i = 0; i < block.n(); ++i) position[at(pattern.order[at(i)])] = i;
   for (int32_t row = 0; row < block.n(); ++row) {
     for (int64_t edge = block.row_ptr[at(row)]; edge < block.row_ptr[at(row) + 1]; ++edge) {
       const int64_t slot = pattern.edge_slot[at(edge)];
       if (slot >= pattern.row_ptr[at(position[at(row)]) + 1]) return false;
-      if (pattern.col[at(slot)] != position[at(block.col[at(edge)])]) return false;
+      if (col[at(slot)] != position[at(block.col[at(edge)])]) return false;
     }
   }
   return true;
@@ -178,11 +182,17 @@ bool has_edges(const BlockView& block, const LuPattern& pattern) {
 
 }  // namespace
 
-Status join(const BlockView& block, std::span<const RecordedPart> parts, LuPattern& pattern) {
-  const Status status = Joiner(block, parts, pattern).run();
+size_t count_entries(std::span<const RecordedPart> parts) {
+  return std::transform_reduce(parts.begin(), parts.end(), size_t{0}, std::plus<>(),
+                               [](const RecordedPart& part) { return part.col.size(); });
+}
+
+Status join(const BlockView& block, std::span<const RecordedPart> parts, std::span<int32_t> col,
+            LuPattern& pattern) {
+  const Status status = Joiner(block, parts, col, pattern).run();
   if (status != Status::ok) return status;
-  locate_edges(block, pattern);
-  return has_edges(block, pattern) ? Status::ok : Status::bad_index;
+  locate_edges(block, col, pattern);
+  return has_edges(block, col, pattern) ? Status::ok : Status::bad_index;
 }
 
 }  // namespace phasic_mpi

@@ -21,9 +21,14 @@ struct RecordedPart {
   std::span<const int32_t> col;
 };
 
+/// Entries of all parts, which are those of the block.
+size_t count_entries(std::span<const RecordedPart> parts);
+
 /// Joins parts, given in the order of their elimination, to the pattern that `block` has under the
-/// order of their vertices. Everything that the parts say is checked: Status::bad_index if it does
-/// not fit the block. O(entries).
-Status join(const BlockView& block, std::span<const RecordedPart> parts, LuPattern& pattern);
+/// order of their vertices; its columns go to `col`, of `count_entries(parts)`, in place of those
+/// of `pattern`. Everything that the parts say is checked: Status::bad_index if it does not fit the
+/// block. O(entries).
+Status join(const BlockView& block, std::span<const RecordedPart> parts, std::span<int32_t> col,
+            LuPattern& pattern);
 
 }  // namespace phasic_mpi

@@ -13,11 +13,17 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "block_store.hpp"
 #include "cut.hpp"
 #include "dissection.hpp"
+#include "distinct.hpp"
 #include "elimination.hpp"
 #include "exploration.hpp"
 #include "factor.hpp"
@@ -34,6 +40,7 @@
 #include "symmetric_pattern.hpp"
 #include "trace_view.hpp"
 #include "views.hpp"
+#include "workspace.hpp"
 
 namespace py = pybind11;
 
@@ -202,19 +209,23 @@ using PartArrays = std::tuple<Array<int32_t>, int32_t, Array<int32_t>, Array<int
                               Array<int64_t>, Array<int32_t>>;
 
 py::tuple join_parts(const Array<int64_t>& row_ptr, const Array<int32_t>& col,
-                     const std::vector<PartArrays>& parts) {
+                     const std::vector<PartArrays>& parts, std::optional<Array<int32_t>> out) {
   const BlockView block{view(row_ptr), view(col)};
   if (!is_valid(block)) require_ok(Status::bad_index);
   std::vector<RecordedPart> recorded;
   for (const auto& [vertex, n_own, order, rows, upper, columns] : parts) {
     recorded.push_back({view(vertex), n_own, view(order), view(rows), view(upper), view(columns)});
   }
+  if (!out) out = Array<int32_t>(static_cast<py::ssize_t>(count_entries(recorded)));
+  const std::span<int32_t> entries = writable(*out);
   LuPattern pattern;
   {
     const py::gil_scoped_release release;
-    require_ok(join(block, recorded, pattern));
+    require_ok(join(block, recorded, entries, pattern));
   }
-  return pattern_arrays(std::move(pattern));
+  return py::make_tuple(to_numpy(std::move(pattern.order)), to_numpy(std::move(pattern.row_ptr)),
+                        to_numpy(std::move(pattern.upper_ptr)), *out,
+                        to_numpy(std::move(pattern.edge_slot)));
 }
 
 void check_order(std::span<const int32_t> order, int32_t n_vertices) {
@@ -322,22 +333,22 @@ double seconds_per_solve(const std::shared_ptr<const Plan>& plan, const double* 
   return elapsed.count() / static_cast<double>(n_calls);
 }
 
-std::shared_ptr<const Plan> make_plan(const PyTrace& trace, const Array<int64_t>& weight_slot,
-                                      Plan::Purpose purpose, std::optional<bool> supernodes) {
-  using Supernodes = Plan::Supernodes;
-  const Supernodes which =
-      supernodes ? (*supernodes ? Supernodes::all : Supernodes::none) : Supernodes::by_cost;
-  const std::span<const int64_t> slots = view(weight_slot);
-  const py::gil_scoped_release release;
-  return std::make_shared<const Plan>(trace.trace(), slots, purpose, which);
+Plan::Supernodes which(std::optional<bool> supernodes) {
+  if (!supernodes) return Plan::Supernodes::by_cost;
+  return *supernodes ? Plan::Supernodes::all : Plan::Supernodes::none;
 }
 
 /// A plan that XLA's handlers find by its number while Python holds it.
 class PyPlan {
  public:
   PyPlan(const PyTrace& trace, const Array<int64_t>& weight_slot, std::optional<bool> supernodes)
-      : id_(registry().new_id()),
-        plan_(make_plan(trace, weight_slot, Plan::Purpose::batches, supernodes)) {
+      : id_(registry().new_id()) {
+    const std::span<const int64_t> slots = view(weight_slot);
+    {
+      const py::gil_scoped_release release;
+      plan_ = std::make_shared<const Plan>(trace.trace(), slots, Plan::Purpose::batches,
+                                           which(supernodes));
+    }
     registry().add(id_, plan_);
   }
   PyPlan(const PyPlan&) = delete;
@@ -403,12 +414,20 @@ class PyFactor {
   int64_t failed_ = Factor::kDone;
 };
 
-/// A plan for factors that are kept.
+/// A plan for factors that are kept, of all blocks or of a window.
 class PyFactorPlan {
  public:
   PyFactorPlan(const PyTrace& trace, const Array<int64_t>& weight_slot,
-               std::optional<bool> supernodes)
-      : plan_(make_plan(trace, weight_slot, Plan::Purpose::factors, supernodes)) {}
+               std::optional<bool> supernodes, std::optional<std::pair<size_t, size_t>> blocks,
+               std::shared_ptr<WorkspacePool> workspaces) {
+    if (workspaces == nullptr) workspaces = std::make_shared<WorkspacePool>();
+    const auto [begin, end] = blocks.value_or(std::pair{size_t{0}, trace.trace().n_blocks()});
+    const std::span<const int64_t> slots = view(weight_slot);
+    const py::gil_scoped_release release;
+    plan_ = std::make_shared<const Plan>(trace.trace(), slots, Plan::Purpose::factors,
+                                         which(supernodes), Plan::Window{begin, end},
+                                         std::move(workspaces));
+  }
 
   [[nodiscard]] int64_t n_in_supernodes() const {
     return std::ranges::count_if(plan_->way(Plan::Use::one).blocks, [](const Plan::Block& block) {
@@ -487,6 +506,26 @@ py::tuple take_edges(Exploration& exploration, bool is_constant) {
   return py::make_tuple(source, target, coefficient.reshape({n_rows, n_columns}));
 }
 
+py::tuple distinct_arrays(const Array<int64_t>& numbers, int64_t end) {
+  const std::span<const int64_t> given = view(numbers);
+  if (!std::ranges::all_of(given, [&](int64_t number) { return number >= 0 && number < end; })) {
+    throw std::invalid_argument("numbers are out of range");
+  }
+  Distinct found;
+  {
+    const py::gil_scoped_release release;
+    found = distinct(given, end);
+  }
+  return py::make_tuple(to_numpy(std::move(found.number)), to_numpy(std::move(found.index)));
+}
+
+/// Arrays of a few megabytes are freed into the heap of their thread, which keeps its pages.
+void return_free_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 /// Handler name -> capsule, as jax.ffi.register_ffi_target takes them.
 py::dict handler_capsules() {
   py::dict capsules;
@@ -524,7 +563,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("cut", &cut_block, py::arg("row_ptr").noconvert(), py::arg("col").noconvert(),
              py::arg("leaf_vertices") = py::none());
   module.def("join", &join_parts, py::arg("row_ptr").noconvert(), py::arg("col").noconvert(),
-             py::arg("parts"));
+             py::arg("parts"), py::arg("out").noconvert() = py::none());
   module.def("predict_cost", &predict_order_cost, py::arg("row_ptr").noconvert(),
              py::arg("col").noconvert(), py::arg("order").noconvert());
   module.def("count_cost", &count_order_cost, py::arg("row_ptr").noconvert(),
@@ -557,6 +596,8 @@ PYBIND11_MODULE(_core, module) {
            py::call_guard<py::gil_scoped_release>())
       .def("take", &take_edges, py::arg("is_constant"));
 
+  module.def("distinct", &distinct_arrays, py::arg("numbers").noconvert(), py::arg("end"));
+  module.def("return_free_memory", &return_free_memory, py::call_guard<py::gil_scoped_release>());
   module.def("ffi_handlers", &handler_capsules);
 
   py::class_<PyTrace>(module, "Trace")
@@ -577,9 +618,13 @@ PYBIND11_MODULE(_core, module) {
       .def("fewest_jumps", &PyPlan::fewest_jumps, py::arg("positions").noconvert())
       .def("time_solves", &PyPlan::time_solves, py::arg("weight").noconvert(), py::arg("at_least"));
 
+  py::class_<WorkspacePool, std::shared_ptr<WorkspacePool>>(module, "Workspaces").def(py::init<>());
+
   py::class_<PyFactorPlan>(module, "FactorPlan")
-      .def(py::init<const PyTrace&, const Array<int64_t>&, std::optional<bool>>(), py::arg("trace"),
-           py::arg("weight_slot").noconvert(), py::arg("supernodes") = py::none())
+      .def(py::init<const PyTrace&, const Array<int64_t>&, std::optional<bool>,
+                    std::optional<std::pair<size_t, size_t>>, std::shared_ptr<WorkspacePool>>(),
+           py::arg("trace"), py::arg("weight_slot").noconvert(), py::arg("supernodes") = py::none(),
+           py::arg("blocks") = py::none(), py::arg("workspaces") = py::none())
       .def_property_readonly("n_in_supernodes", &PyFactorPlan::n_in_supernodes)
       .def("factor", &PyFactorPlan::factor, py::arg("weight").noconvert(), py::arg("n_threads"));
 

@@ -48,21 +48,27 @@ void raise(Plan::Sizes& sizes, const Plan::Block& block) {
 }  // namespace
 
 Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Purpose purpose,
-           Supernodes supernodes)
+           Supernodes supernodes, Window window, std::shared_ptr<WorkspacePool> workspaces)
     : purpose_(purpose),
       n_weights_(weight_slot.size()),
-      off_ptr_(trace.off_ptr.begin(), trace.off_ptr.end()),
-      off_col_(trace.off_col.begin(), trace.off_col.end()),
-      exit_weight_(trace.n_transient(), -1),
+      n_transient_(trace.n_transient()),
       sparse_(trace.pattern_ptr.size() - 1),
       panels_(trace.pattern_ptr.size() - 1),
-      supernodes_(trace.pattern_ptr.size() - 1) {
+      supernodes_(trace.pattern_ptr.size() - 1),
+      workspaces_(std::move(workspaces)) {
+  require(window.begin <= window.end && window.end <= trace.n_blocks(), "there are no such blocks");
   require(std::is_sorted(weight_slot.begin(), weight_slot.end(), std::less_equal<>()),
           "weight_slot does not ascend strictly");
   require(weight_slot.empty() || (weight_slot.front() >= 0 && weight_slot.back() < trace.n_slots()),
           "weight_slot is out of range");
   require(n_weights_ <= at(std::numeric_limits<int32_t>::max()), "there are 2^31 weights or more");
-  std::vector<Block> blocks = place_edges(trace, weight_slot, supernodes);
+  first_ = trace.block_ptr[window.begin];
+  const auto begin = trace.off_ptr.begin() + first_;
+  const auto end = trace.off_ptr.begin() + trace.block_ptr[window.end];
+  off_ptr_.assign(begin, end + 1);
+  off_col_.assign(trace.off_col.begin() + *begin, trace.off_col.begin() + *end);
+  exit_weight_.assign(at(end - begin), -1);
+  std::vector<Block> blocks = place_edges(trace, weight_slot, supernodes, window);
   if (purpose == Purpose::batches) {
     for (const Use use : {Use::one_complex, Use::many}) {
       ways_[static_cast<size_t>(use)] = make_way(blocks, use);
@@ -74,28 +80,32 @@ Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Purpose
 
 std::vector<Plan::Block> Plan::place_edges(const TraceView& trace,
                                            std::span<const int64_t> weight_slot,
-                                           Supernodes supernodes) {
+                                           Supernodes supernodes, Window window) {
   const auto index_of = [&](int64_t slot) {
     return std::ranges::lower_bound(weight_slot, slot) - weight_slot.begin();
   };
   const int64_t first_off_slot = trace.value_ptr.back();
   const int64_t first_exit_slot = first_off_slot + trace.off_ptr.back();
   const int64_t first_off = index_of(first_off_slot);
-  int64_t exit = index_of(first_exit_slot);
-  require(exit - first_off == trace.off_ptr.back(), "an edge between blocks has no weight");
-  for (size_t w = at(exit); w < n_weights_; ++w) {
-    exit_weight_[at(weight_slot[w] - first_exit_slot)] = static_cast<int32_t>(w);
+  require(index_of(first_exit_slot) - first_off == trace.off_ptr.back(),
+          "an edge between blocks has no weight");
+  const int64_t own_exit_slot = first_exit_slot + first_;
+  int64_t exit = index_of(own_exit_slot);
+  const int64_t last_exit = index_of(own_exit_slot + std::ssize(exit_weight_));
+  for (int64_t w = exit; w < last_exit; ++w) {
+    exit_weight_[at(weight_slot[at(w)] - own_exit_slot)] = static_cast<int32_t>(w);
   }
 
-  std::vector<Block> blocks(trace.n_blocks());
+  std::vector<Block> blocks(window.end - window.begin);
   std::vector<int64_t> model(panels_.size(), -1);  // the first block of each pattern
-  for (size_t b = 0; b < blocks.size(); ++b) {
+  for (size_t b = window.begin; b < window.end; ++b) {
     const int64_t first = trace.block_ptr[b];
     const int64_t last = trace.block_ptr[b + 1];
     const int64_t edge = index_of(trace.value_ptr[b]);
-    const int64_t n_exits = std::count_if(exit_weight_.begin() + first, exit_weight_.begin() + last,
-                                          [](int32_t weight) { return weight >= 0; });
-    Block& block = blocks[b];
+    const auto exits = exit_weight_.begin() + (first - first_);
+    const int64_t n_exits =
+        std::count_if(exits, exits + (last - first), [](int32_t weight) { return weight >= 0; });
+    Block& block = blocks[b - window.begin];
     block = {first,
              last - first,
              edge,
@@ -124,7 +134,7 @@ std::vector<Plan::Block> Plan::place_edges(const TraceView& trace,
                              trace.value_ptr[b]};
       add_programs(view, pattern, supernodes);
     } else {
-      const Block& other = blocks[at(model[pattern])];
+      const Block& other = blocks[at(model[pattern]) - window.begin];
       const int64_t shift = trace.value_ptr[b] - trace.value_ptr[at(model[pattern])];
       require(std::ranges::equal(
                   edges, weight_slot.subspan(at(other.edge_weight), at(other.n_edges)),

@@ -26,10 +26,23 @@ class Plan {
   /// Which blocks are eliminated in dense panels where there is one theta.
   enum class Supernodes { by_cost, all, none };
 
+  /// Consecutive blocks of a trace.
+  struct Window {
+    size_t begin;
+    size_t end;
+  };
+
   /// `weight_slot` ascends strictly, and holds every slot of an edge between blocks. Throws
   /// std::invalid_argument if it does not fit.
   Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Purpose purpose,
-       Supernodes supernodes);
+       Supernodes supernodes)
+      : Plan(trace, weight_slot, purpose, supernodes, {0, trace.n_blocks()},
+             std::make_shared<WorkspacePool>()) {}
+
+  /// Of a window alone; positions and weights keep their numbers in the whole trace. Plans may hand
+  /// on their memory by sharing `workspaces`.
+  Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Purpose purpose,
+       Supernodes supernodes, Window window, std::shared_ptr<WorkspacePool> workspaces);
 
   /// One diagonal block and its ranges of weights. It has one program, or none if it is one vertex.
   struct Block {
@@ -68,18 +81,22 @@ class Plan {
   };
 
   [[nodiscard]] size_t n_weights() const { return n_weights_; }
-  [[nodiscard]] size_t n_transient() const { return exit_weight_.size(); }
+  [[nodiscard]] size_t n_transient() const { return n_transient_; }
+  /// Position of the first vertex.
+  [[nodiscard]] int64_t first() const { return first_; }
+  /// Vertices of the window.
+  [[nodiscard]] size_t n_vertices() const { return exit_weight_.size(); }
   [[nodiscard]] const Way& way(Use use) const { return ways_[static_cast<size_t>(use)]; }
 
   /// What one block has.
   [[nodiscard]] static Sizes sizes_of(const Block& block);
 
-  /// Edges between blocks, row by row: where the row of each position starts, and the position that
-  /// each edge leads to.
+  /// Edges between blocks, row by row, of the vertices of the window: where the row of each starts,
+  /// and the position that each edge leads to.
   [[nodiscard]] std::span<const int64_t> off_ptr() const { return off_ptr_; }
   [[nodiscard]] std::span<const int32_t> off_col() const { return off_col_; }
 
-  /// Weight of the exit rate at each position, -1 where there is none.
+  /// Weight of the exit rate of each vertex of the window, -1 where there is none.
   [[nodiscard]] std::span<const int32_t> exit_weight() const { return exit_weight_; }
   [[nodiscard]] const EdgeMatrix& edges() const { return edges_; }
 
@@ -87,17 +104,19 @@ class Plan {
   [[nodiscard]] size_t n_lanes() const { return way(Use::many).sizes.panel_vertices > 0 ? 4 : 8; }
 
   /// Memory for threads that solve.
-  [[nodiscard]] WorkspacePool& workspaces() const { return workspaces_; }
+  [[nodiscard]] WorkspacePool& workspaces() const { return *workspaces_; }
 
  private:
   [[nodiscard]] std::vector<Block> place_edges(const TraceView& trace,
                                                std::span<const int64_t> weight_slot,
-                                               Supernodes supernodes);
+                                               Supernodes supernodes, Window window);
   void add_programs(const PatternView& pattern, size_t index, Supernodes supernodes);
   [[nodiscard]] static Way make_way(std::vector<Block> blocks, Use use);
 
   Purpose purpose_;
   size_t n_weights_;
+  size_t n_transient_;
+  int64_t first_;
   std::vector<int64_t> off_ptr_;
   std::vector<int32_t> off_col_;
   std::vector<int32_t> exit_weight_;
@@ -106,7 +125,7 @@ class Plan {
   std::vector<std::unique_ptr<const SupernodeProgram>> supernodes_;
   std::array<Way, 3> ways_;
   EdgeMatrix edges_;
-  mutable WorkspacePool workspaces_;
+  std::shared_ptr<WorkspacePool> workspaces_;
 };
 
 }  // namespace phasic_mpi

@@ -151,7 +151,8 @@ Status record_in_parts(const BlockView& block, const std::vector<Part>& parts,
     recorded.push_back({parts[part].vertex, parts[part].view().n_own(), own.order, own.row_ptr,
                         own.upper_ptr, own.col});
   }
-  return join(block, recorded, pattern);
+  pattern.col.resize(count_entries(recorded));
+  return join(block, recorded, pattern.col, pattern);
 }
 
 Status record_whole(const BlockView& block, const std::atomic<bool>& cancel, LuPattern& pattern) {
@@ -161,7 +162,7 @@ Status record_whole(const BlockView& block, const std::atomic<bool>& cancel, LuP
   if (status != Status::ok) return status;
   if (!parts.empty()) return record_in_parts(block, parts, cancel, pattern);
   status = symbolic_lu(block, order, cancel, pattern);
-  if (status == Status::ok) locate_edges(block, pattern);
+  if (status == Status::ok) locate_edges(block, pattern.col, pattern);
   return status;
 }
 
@@ -198,7 +199,7 @@ Status symbolic_lu(const BlockView& block, std::span<const int32_t> order,
   return SymbolicLu(block, order, pattern).run(cancel);
 }
 
-void locate_edges(const BlockView& block, LuPattern& pattern) {
+void locate_edges(const BlockView& block, std::span<const int32_t> col, LuPattern& pattern) {
   std::vector<int32_t> position(pattern.order.size());
   for (size_t i = 0; i < pattern.order.size(); ++i) {
     position[at(pattern.order[i])] = static_cast<int32_t>(i);
@@ -206,11 +207,11 @@ void locate_edges(const BlockView& block, LuPattern& pattern) {
   pattern.edge_slot.resize(block.col.size());
   for (int32_t vertex = 0; vertex < block.n(); ++vertex) {
     const size_t row = at(position[at(vertex)]);
-    const auto begin = pattern.col.begin() + pattern.row_ptr[row];
-    const auto end = pattern.col.begin() + pattern.row_ptr[row + 1];
+    const auto begin = col.begin() + pattern.row_ptr[row];
+    const auto end = col.begin() + pattern.row_ptr[row + 1];
     for (int64_t edge = block.row_ptr[at(vertex)]; edge < block.row_ptr[at(vertex) + 1]; ++edge) {
       const int32_t target = position[at(block.col[at(edge)])];
-      pattern.edge_slot[at(edge)] = std::lower_bound(begin, end, target) - pattern.col.begin();
+      pattern.edge_slot[at(edge)] = std::lower_bound(begin, end, target) - col.begin();
     }
   }
 }

@@ -42,7 +42,7 @@ bool is_valid(const BlockView& block);
 Status symbolic_lu(const BlockView& block, std::span<const int32_t> order,
                    const std::atomic<bool>& cancel, LuPattern& pattern);
 
-/// Finds the entry of each edge of a whole block in a pattern that has the rest.
-void locate_edges(const BlockView& block, LuPattern& pattern);
+/// Finds the entry of each edge of a whole block among the columns of a pattern that has the rest.
+void locate_edges(const BlockView& block, std::span<const int32_t> col, LuPattern& pattern);
 
 }  // namespace phasic_mpi

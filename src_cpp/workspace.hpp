@@ -49,7 +49,10 @@ class WorkspacePool {
         idle_.pop_back();
       }
     }
-    if (memory.size() < n_lines) memory = Memory(n_lines);
+    if (memory.size() < n_lines) {
+      memory = Memory();  // before there is more
+      memory = Memory(n_lines);
+    }
     return memory;
   }
 

@@ -95,7 +95,7 @@ def load_program(trace: EliminationTrace, backend: str = "ffi") -> Program:
     """
     require_float64()
     _require_backend(backend)
-    slots, weight_of_edge = np.unique(trace.edge_slot, return_inverse=True)
+    slots, weight_of_edge = trace.distinct_slots(trace.edge_slot)
     position = trace.position()
     target_position = position[trace.edge_target]
     source = np.empty(slots.size, dtype=np.int32)

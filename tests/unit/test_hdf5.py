@@ -1,6 +1,7 @@
 """Files are equal for equal content, and every damage to them is found."""
 
 import hashlib
+import io
 import json
 import os
 import struct
@@ -280,3 +281,42 @@ def test_a_file_of_our_form_cannot_reach_into_other_files(
     path.write_bytes(with_right_digest(make, path.with_name("body.h5")))
     with pytest.raises(StoreError, match="got a"):
         hdf5.read(path, filetype="phasic_mpi.test", version=(1, 0))
+
+
+def large_arrays() -> dict[str, np.ndarray]:
+    """In memory as they are written, and not, with small ones among them and one of them twice."""
+    numbers = np.random.default_rng(1).integers(0, 99, 90_000)
+    return {
+        "empty": np.zeros((0, 3)),
+        "many": numbers,
+        "few": np.arange(3),
+        "again": numbers,
+        "behind": numbers[7:],
+        "apart": numbers[::2],
+        "columns": np.asfortranarray(numbers.reshape(-1, 3)),
+        "names": np.array([b"a" * 60, b"b"] * 2000, dtype="S64"),
+        "other order": numbers.astype(">i8"),
+    }
+
+
+def test_pieces_hold_what_h5py_writes_into_one_buffer() -> None:
+    arrays = large_arrays()
+    image = image_of(datasets=arrays)
+    offset = image.index(hdf5.SIGNATURE)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", userblock_size=offset, libver=("v110", "v110")) as file:
+        file.attrs["filetype"] = FILETYPE
+        file.attrs["version"] = np.array(VERSION, dtype=np.int64)
+        file.attrs["n"] = 3
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array, track_times=False)
+    assert image[offset:] == buffer.getvalue()[offset:]
+
+
+def test_large_arrays_are_not_copied() -> None:
+    arrays = large_arrays()
+    pieces = hdf5.encode_pieces(FILETYPE, VERSION, datasets=arrays, attributes={}, summary={})
+    for name in ("many", "again", "behind", "names", "other order"):
+        address = arrays[name].ctypes.data
+        assert any(np.frombuffer(piece, np.uint8).ctypes.data == address for piece in pieces), name
+    assert sum(len(piece) for piece in pieces if piece.obj.__class__ is bytearray) < 1_100_000

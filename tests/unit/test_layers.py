@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from phasic_mpi.errors import EvaluationError
-from phasic_mpi.evaluate import Replay
+from phasic_mpi.factoring import Factoring
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.layers import Divider, Layer, deal, distinct_of, layers_of, positions_of
 from phasic_mpi.models import build_model
@@ -70,7 +70,7 @@ def test_layers_divided_between_ranks_give_the_bits_of_one_replay(name: str, n_r
     divider = Divider(condensation)
     solution = np.random.default_rng(1).uniform(size=condensation.vertex.size)
     expected = solution.copy()
-    Replay(record_alone(graph)).factored(theta).solve(expected)
+    Factoring(record_alone(graph)).factored(theta, 0).solve(expected)
     for ranks in deal(condensation, layers_of(condensation), n_ranks):
         found = solution.copy()
         for blocks in ranks:

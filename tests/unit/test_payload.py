@@ -230,7 +230,7 @@ def test_packed_messages_cut_short_or_too_long_are_refused() -> None:
 
 
 def test_lengths_that_add_up_modulo_64_bits_are_refused() -> None:
-    packed = pack_messages([b"a", b"b", b"c", b"d", b"e"])
+    packed = bytearray(pack_messages([b"a", b"b", b"c", b"d", b"e"]))
     lengths = np.array([5, 2**62, 2**62, 2**62, 2**62, 5], dtype="<i8")
     packed[: lengths.nbytes] = lengths.tobytes()
     with pytest.raises(PayloadError, match="arrived damaged"):

@@ -244,7 +244,7 @@ def test_a_directory_that_is_not_there_is_no_cache(tmp_path: Path) -> None:
 
 
 def test_equal_traces_give_equal_segments() -> None:
-    assert bytes(segment.encode(TRACES)) == bytes(segment.encode(list(TRACES)))
+    assert b"".join(segment.encode(TRACES)) == b"".join(segment.encode(list(TRACES)))
 
 
 def test_a_segment_lists_its_traces_before_its_content(tmp_path: Path) -> None:

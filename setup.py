@@ -21,22 +21,30 @@ def is_outdated(compiled: str, source: str) -> bool:
 
 ParallelCompile("PHASIC_MPI_BUILD_JOBS", default=0, needs_recompile=is_outdated).install()
 
-# A slow core that ends the process where it does wrong; tests/fuzz builds it.
-SANITIZER = os.environ.get("PHASIC_MPI_SANITIZE", "")
-if SANITIZER not in ("", "address,undefined"):
-    raise SystemExit(
-        f"PHASIC_MPI_SANITIZE: expected nothing or 'address,undefined', got {SANITIZER!r}"
-    )
+SANITIZE = "-fsanitize=address,undefined"
 
-OPTIMISED = ["-O3", "-g0"]
-SANITIZED = [
-    "-O1",
-    "-g1",
-    "-fno-omit-frame-pointer",
-    f"-fsanitize={SANITIZER}",
-    "-fno-sanitize-recover=all",
-    "-D_GLIBCXX_ASSERTIONS",
-]
+# How the core is compiled and linked: as users have it; so that it ends the process where it does
+# wrong (tests/fuzz); so that it counts how often each of its lines runs (tests/line_coverage.py).
+CORES = {
+    "optimised": (["-O3", "-g0"], []),
+    "sanitized": (
+        [
+            "-O1",
+            "-g1",
+            "-fno-omit-frame-pointer",
+            SANITIZE,
+            "-fno-sanitize-recover=all",
+            "-D_GLIBCXX_ASSERTIONS",
+        ],
+        [SANITIZE],
+    ),
+    "counting": (["-Og", "-g0", "--coverage", "-fprofile-update=atomic"], ["--coverage"]),
+}
+
+CORE = os.environ.get("PHASIC_MPI_CORE", "optimised")
+if CORE not in CORES:
+    raise SystemExit(f"PHASIC_MPI_CORE: expected one of {', '.join(CORES)}, got {CORE!r}")
+COMPILE, LINK = CORES[CORE]
 
 # Headers of other projects: as system headers they raise no warnings.
 SYSTEM_INCLUDES = (jax.ffi.include_dir(), pybind11.get_include(), sysconfig.get_path("include"))
@@ -50,7 +58,7 @@ setup(
             cxx_std=20,
             extra_compile_args=[
                 *(f"-isystem{path}" for path in SYSTEM_INCLUDES),
-                *(SANITIZED if SANITIZER else OPTIMISED),
+                *COMPILE,
                 "-Wall",
                 "-Wextra",
                 "-Wpedantic",
@@ -61,7 +69,7 @@ setup(
                 "-ffp-contract=off",
                 "-fno-fast-math",
             ],
-            extra_link_args=[f"-fsanitize={SANITIZER}"] if SANITIZER else [],
+            extra_link_args=LINK,
         )
     ]
 )

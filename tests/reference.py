@@ -131,13 +131,14 @@ def eliminate(rows: Rows, zero: Number) -> Elimination:
 
 def exact_moments(graph: PhaseTypeGraph, theta: list[float], n_moments: int) -> list[Fraction]:
     """Moments of the time to absorption, exact for the rates as the doubles they are."""
-    rows, alpha = rates(graph, theta, Fraction)
-    elimination = eliminate(rows, Fraction(0))
-    solution = [Fraction(bool(row)) for row in rows]
+    rows, alpha = rates(graph, theta, gmpy2.mpq)
+    elimination = eliminate(rows, gmpy2.mpq(0))
+    solution = [gmpy2.mpq(bool(row)) for row in rows]
     out = []
     for power in range(1, n_moments + 1):
         solution = elimination.rewards([power * value for value in solution])
-        out.append(sum((a * x for a, x in zip(alpha, solution, strict=True)), Fraction(0)))
+        moment = sum((a * x for a, x in zip(alpha, solution, strict=True)), gmpy2.mpq(0))
+        out.append(Fraction(int(moment.numerator), int(moment.denominator)))
     return out
 
 

@@ -96,17 +96,17 @@ def test_a_document_that_is_not_the_graph_is_noticed(
     assert fault in " ".join(checks.document_faults(change(text), graph))
 
 
-def test_a_sanitizer_that_is_not_there_is_refused() -> None:
+def test_a_kind_of_core_that_is_not_there_is_refused() -> None:
     done = subprocess.run(
         [sys.executable, "setup.py", "--name"],
         cwd=sanitized.ROOT,
-        env=PLAIN | {"PHASIC_MPI_SANITIZE": "memory"},
+        env=PLAIN | {"PHASIC_MPI_CORE": "fast"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1
-    assert "expected nothing or 'address,undefined', got 'memory'" in done.stderr
+    assert "expected one of optimised, sanitized, counting, got 'fast'" in done.stderr
 
 
 @pytest.mark.parametrize("kind", MAKERS)

@@ -9,8 +9,8 @@ from tests.launch import ROOT, launch
 
 
 def run_mpi_tests(path: str, n_ranks: int, timeout: float) -> None:
-    arguments = ["-m", "pytest", "--with-mpi", "-m", "mpi", "-q", "-p", "no:cacheprovider", path]
-    done = launch(arguments, n_ranks=n_ranks, timeout=timeout, cwd=ROOT)
+    options = ["--with-mpi", "-m", "mpi", "-q", "-n", "0", "-p", "no:cacheprovider"]
+    done = launch(["-m", "pytest", *options, path], n_ranks=n_ranks, timeout=timeout, cwd=ROOT)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     (line,) = re.findall(r"outcomes: (\[.*\])", done.stdout)
     outcomes = json.loads(line)

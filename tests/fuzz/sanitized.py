@@ -25,7 +25,7 @@ def build_package(directory: Path) -> Path:
     done = subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
-        env=os.environ | {"PHASIC_MPI_SANITIZE": "address,undefined"},
+        env=os.environ | {"PHASIC_MPI_CORE": "sanitized"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -99,7 +99,7 @@ def test_derivatives_are_exact_central_differences(case, mode) -> None:
 def test_hessians_are_exact_central_differences_under_vmap(case) -> None:
     graph, program, theta = case
     hessian = jax.vmap(jax.hessian(lambda t: replay.moments(program, t, 1)[0]))
-    value = hessian(jnp.array([theta, theta]))
+    value = jax.jit(hessian)(jnp.array([theta, theta]))
     for i in range(len(theta)):
         for j in range(len(theta)):
             corners = [

@@ -3,7 +3,7 @@
     NPROC=1 taskset -c 0 python -m benchmarks.large_blocks [--repeats 5] [--exact] [name ...]
 
 Factor and solve: seconds of the processor's time on one core, medians; all take turns, and ratios
-are medians over turns. "apart" is ours without supernodes. A flop is a multiplication with its
+are medians over turns. "apart" is ours without supernodes. A flop is a multiplication or an
 addition, of those that the pattern of the trace needs. "--exact" compares all expected times with
 elimination in extended precision, which takes minutes. "--threads" compares one thread with all
 that JAX has instead, by the clock, without peers: for an idle machine, without NPROC and taskset.
@@ -83,9 +83,9 @@ class System(NamedTuple):
 
     @property
     def n_flops(self) -> int:
-        """Products that the elimination of all blocks takes."""
+        """Multiplications and additions that the elimination of all blocks takes."""
         per_pattern = np.append(self.trace.core().count_updates(), 0)
-        return int(per_pattern[self.trace.block_pattern].sum())
+        return 2 * int(per_pattern[self.trace.block_pattern].sum())
 
     def plan(self, supernodes: bool | None) -> _core.Plan:
         return _core.Plan(self.trace.core(), np.unique(self.trace.edge_slot), supernodes)

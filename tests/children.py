@@ -1,6 +1,7 @@
 """Programs in place of the one that reads HDF5: what a child taken over by a file might do."""
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,4 +41,6 @@ def _read_with(does: str, path: str) -> None:
 
 
 if __name__ == "__main__":
+    # A shell ignores it for what it starts in the background, tests included.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _read_with(*sys.argv[1:])

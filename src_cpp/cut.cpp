@@ -19,7 +19,8 @@ constexpr size_t kSliceVertices = 48;
 constexpr int64_t kSomeProducts = 300;   // per edge, counted both ways: cutting is tried
 constexpr int64_t kManyProducts = 1000;  // likewise: it is not compared in large blocks
 constexpr int32_t kLargeVertices = 5000;
-constexpr int64_t kEntriesPerEdge = 4;  // of all parts: reading them is little beside recording
+// Entries of L and U per edge of all parts, from which making parts is little beside recording.
+constexpr int64_t kEntriesPerEdge = 4;
 
 size_t at(int32_t index) { return static_cast<size_t>(index); }
 size_t at(int64_t index) { return static_cast<size_t>(index); }

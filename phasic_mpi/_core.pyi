@@ -55,12 +55,13 @@ def dissect(
 CUT_VERTICES: int
 
 def cut(
-    row_ptr: _Int64Array, col: _Int32Array, leaf_vertices: int | None = None
+    row_ptr: _Int64Array, col: _Int32Array, leaf_vertices: int | None = None, n_threads: int = 1
 ) -> list[tuple[_Int64Array, _Int32Array, int, int, _Int32Array]]:
     """Parts of a block: ``row_ptr, col, n_below, n_boundary, vertex``, in order of elimination.
 
     ``vertex``: of the block, for own vertices and then for the boundary. An empty list if the block
-    is better recorded whole; with ``leaf_vertices`` it is cut in any case.
+    is better recorded whole; with ``leaf_vertices`` it is cut in any case. The parts do not depend
+    on the number of threads.
     """
 
 def distinct(numbers: _Int64Array, end: int) -> tuple[_Int64Array, _Int64Array]:

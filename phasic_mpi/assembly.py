@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +28,17 @@ class Assembly:
         condensation: The blocks.
         division: The units that are recorded for them.
         n_entries: Entries of L and U that the trace of each unit will have, by key.
+        n_threads: Blocks to join at the same time, at least 1, while others arrive; the parts of
+            one more wait.
     """
 
     def __init__(
-        self, condensation: Condensation, division: Division, n_entries: Mapping[str, int]
+        self,
+        condensation: Condensation,
+        division: Division,
+        n_entries: Mapping[str, int],
+        *,
+        n_threads: int = 1,
     ) -> None:
         distinct = condensation.distinct
         cut = {found.block.key: found for found in division.cut}
@@ -46,6 +55,9 @@ class Assembly:
                 self._users_of.setdefault(part, []).append(cut[key])
         self._arrived: set[str] = set()
         self._parts: dict[str, BlockTrace] = {}
+        self._n_threads = n_threads
+        self._pool = ThreadPoolExecutor(n_threads)
+        self._joining: deque[Future[None]] = deque()
         self._patterns = JoinedPatterns.of_sizes(
             n_vertices=[block.n_recorded for block in distinct],
             n_entries=[sum(n_entries.get(unit.key, 0) for unit in own) for own in units],
@@ -64,7 +76,7 @@ class Assembly:
 
         Raises:
             PayloadError: It has not the entries that were announced, or does not belong to its
-                unit, or parts cannot be joined.
+                unit, or parts that came before cannot be joined.
         """
         announced = self._n_entries.get(trace.key, 0)
         if trace.n_entries != announced:
@@ -84,17 +96,27 @@ class Assembly:
             self._join_with(trace.key)
 
     def _join_with(self, part: str) -> None:
-        """Joins the blocks that this part was the last one of, and lets go of parts."""
+        """Has the blocks joined that this part was the last one of."""
         for cut in self._users_of[part]:
             self._missing[cut.block.key].discard(part)
         complete = [cut for cut in self._users_of[part] if not self._missing[cut.block.key]]
         for cut in complete:
-            index = self._index[cut.block.key]
-            self._put(index, join(cut, self._parts, col=self._columns(index)))
-            for key in {part.key for part in cut.parts}:
-                self._users_of[key].remove(cut)
-                if not self._users_of[key]:
-                    del self._parts[key]
+            while len(self._joining) > self._n_threads:
+                self._joining.popleft().result()
+            self._joining.append(self._pool.submit(self._join, cut, self._take_parts(cut)))
+
+    def _take_parts(self, cut: CutBlock) -> dict[str, BlockTrace]:
+        """Traces of the parts of a block; those that no other block needs are let go of."""
+        traces = {part.key: self._parts[part.key] for part in cut.parts}
+        for key in traces:
+            self._users_of[key].remove(cut)
+            if not self._users_of[key]:
+                del self._parts[key]
+        return traces
+
+    def _join(self, cut: CutBlock, traces: dict[str, BlockTrace]) -> None:
+        index = self._index[cut.block.key]
+        self._put(index, join(cut, traces, col=self._columns(index)))
 
     def _columns(self, index: int) -> NDArray[np.int32]:
         begin, end = self._patterns.entry_ptr[index : index + 2].tolist()
@@ -103,11 +125,21 @@ class Assembly:
     def _put(self, index: int, trace: BlockTrace) -> None:
         self._patterns.put(index, fitting(self._condensation.distinct[index], trace))
 
+    def settle(self) -> None:
+        """Waits until the blocks are joined whose parts are there.
+
+        Raises:
+            PayloadError: Parts cannot be joined.
+        """
+        while self._joining:
+            self._joining.popleft().result()
+
     def stitch(self, graph: PhaseTypeGraph) -> EliminationTrace:
         """The whole trace.
 
         Raises:
-            PayloadError: Traces are missing.
+            PayloadError: Traces are missing, or parts cannot be joined.
         """
         require_all(self._units, self._arrived)
+        self.settle()
         return stitch_patterns(graph, self._condensation, self._patterns, self._col)

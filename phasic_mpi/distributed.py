@@ -103,7 +103,7 @@ def _steps(made: Manifest, condensation: Condensation, comm: Comm, n_threads: in
     """The layers, with the blocks of this rank."""
     dealt = deal(condensation, layers_of(condensation), comm.size)
     own = [ranks[comm.rank] for ranks in dealt]
-    traces = manifest.block_traces(made, distinct_of(condensation, own))
+    traces = manifest.block_traces(made, distinct_of(condensation, own), n_threads=n_threads)
     divider = Divider(condensation)
     steps = []
     for ranks, blocks in zip(dealt, own, strict=True):

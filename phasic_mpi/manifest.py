@@ -154,14 +154,19 @@ def load_trace(path: Path) -> EliminationTrace:
     return stitch(manifest.graph, condensation, traces, consume=True)
 
 
-def block_traces(manifest: Manifest, blocks: tuple[SccBlock, ...]) -> dict[str, BlockTrace]:
+def block_traces(
+    manifest: Manifest, blocks: tuple[SccBlock, ...], *, n_threads: int = 1
+) -> dict[str, BlockTrace]:
     """Traces of whole blocks by key, those of cut ones joined from their parts.
+
+    Args:
+        n_threads: Threads that cut, at least 1.
 
     Raises:
         StoreError: See :meth:`Manifest.traces`.
         PayloadError: What was read does not fit the blocks.
     """
-    division = divide(blocks)
+    division = divide(blocks, n_threads=n_threads)
     traces = manifest.traces(division.units)
     join_all(division, traces)
     return traces

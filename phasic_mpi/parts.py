@@ -54,22 +54,30 @@ def divide(blocks: Sequence[SccBlock], *, n_threads: int = 1) -> Division:
 
     Args:
         blocks: Distinct blocks.
-        n_threads: Blocks to work on at the same time.
+        n_threads: Threads that cut, at least 1, dealt out to the blocks by their vertices.
     """
+    large = [block for block in blocks if block.n_vertices >= _core.CUT_VERTICES]
+    large.sort(key=lambda block: -block.n_vertices)  # the last to begin takes least
+    n_vertices = sum(block.n_vertices for block in large)
     with ThreadPoolExecutor(n_threads) as pool:
-        cut = [found for found in pool.map(_cut, blocks) if found is not None]
-    cut_keys = {found.block.key for found in cut}
-    units = {block.key: block for block in blocks if block.key not in cut_keys}
-    for found in cut:
-        units.update((part.key, part) for part in found.parts)
+        pending = {
+            block.key: pool.submit(_cut, block, -(-n_threads * block.n_vertices // n_vertices))
+            for block in large
+        }
+    units: dict[str, SccBlock] = {}
+    cut = []
+    for block in blocks:
+        found = pending[block.key].result() if block.key in pending else None
+        if found is not None:
+            cut.append(found)
+        units.update((unit.key, unit) for unit in (found.parts if found else (block,)))
     return Division(units=tuple(units.values()), cut=tuple(cut))
 
 
-def _cut(block: SccBlock) -> CutBlock | None:
-    if block.n_vertices < _core.CUT_VERTICES:
-        return None
+def _cut(block: SccBlock, n_threads: int) -> CutBlock | None:
     parts, vertices = [], []
-    for row_ptr, col, n_below, n_boundary, vertex in _core.cut(block.row_ptr, block.col):
+    found = _core.cut(block.row_ptr, block.col, n_threads=n_threads)
+    for row_ptr, col, n_below, n_boundary, vertex in found:
         parts.append(SccBlock.from_core(row_ptr, col, n_below, n_boundary))
         vertices.append(vertex)
     return CutBlock(block, tuple(parts), tuple(vertices)) if parts else None

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,20 +180,20 @@ def run(
     """
     job = _Run(comm, hooks or Hooks(), RunReport(n_ranks=comm.size), settings)
     with mpi.ending_all(comm), _stops_apart():
-        store, recorder = _start(job, output)
+        means = _start(job, output)
         with job.local("load"):
             graph, rows = load() if comm.rank == 0 else None, None
             if graph is not None and theta is not None:
                 rows = theta_rows(theta, graph.n_parameters, graph.parameter_names)
-        trace = _record(job, graph, store, recorder, output)
+        trace = _record(job, graph, means, output)
         with job.local("write"):
             if trace is not None and output is not None:
                 job.report.file_bytes = trace_io.save_trace(trace, output)
         values = None
         with job.local("evaluate"):
             if trace is not None and rows is not None:
-                values = Replay(trace, n_threads=recorder.n_threads).moments(rows, n_moments)
-        job.report.n_failed_cache_writes = sum(mpi.collect(comm, store.n_failed_writes))
+                values = Replay(trace, n_threads=means.n_threads_alone).moments(rows, n_moments)
+        job.report.n_failed_cache_writes = sum(mpi.collect(comm, means.store.n_failed_writes))
         job.report.peak_rss_bytes = mpi.collect(comm, peak_rss_bytes())
     return RunResult(job.report, trace, rows, values)
 
@@ -243,7 +243,19 @@ def record_trace(
         return share_trace(ranks, run(ranks, lambda: _require_graph(graph), settings).trace)
 
 
-def _start(job: _Run, output: Path | None) -> tuple[TraceStore, Recorder]:
+class _Means(NamedTuple):
+    """What a rank works with.
+
+    Attributes:
+        n_threads_alone: Threads that it may use while the other ranks of its host wait.
+    """
+
+    store: TraceStore
+    recorder: Recorder
+    n_threads_alone: int
+
+
+def _start(job: _Run, output: Path | None) -> _Means:
     """Collective. Refuses whatever cannot end well before any work is done."""
     comm, settings = job.comm, job.settings
     with job.timed("start"):
@@ -253,6 +265,7 @@ def _start(job: _Run, output: Path | None) -> tuple[TraceStore, Recorder]:
             if comm.rank == 0 and output is not None:
                 files.require_writable(output)
             n_threads = config.threads_per_rank(n_sharing)
+            n_threads_alone = config.threads_per_rank(1)
             config.prepare_threads(n_threads)
             recorder = Recorder(
                 strategy=settings.strategy, n_threads=n_threads, n_devices=settings.n_devices
@@ -263,7 +276,7 @@ def _start(job: _Run, output: Path | None) -> tuple[TraceStore, Recorder]:
                 local_rank=comm.local_rank,
                 local_size=comm.local_size,
             )
-    return store, recorder
+    return _Means(store, recorder, n_threads_alone)
 
 
 def _facts(settings: Settings) -> dict[str, str]:
@@ -293,27 +306,27 @@ def share_trace(comm: Comm, trace: EliminationTrace | None) -> EliminationTrace:
 def _record(
     job: _Run,
     graph: PhaseTypeGraph | None,
-    store: TraceStore,
-    recorder: Recorder,
+    means: _Means,
     output: Path | None,
 ) -> EliminationTrace | None:
     """Collective. Split, plan, send, record, keep, gather and stitch; the trace on rank 0.
 
     If traces are not to be gathered, writes a manifest instead.
     """
+    store = means.store
     condensation = None
     division = Division(units=(), cut=())
     with job.local("split"):
         if graph is not None:
             condensation = condense(graph)
-            division = divide(condensation.distinct, n_threads=recorder.n_threads)
+            division = divide(condensation.distinct, n_threads=means.n_threads_alone)
             _count_graph(job.report, graph, condensation, division)
     with job.timed("plan"):
         keys, plan = _plan(job, division.units, store)
     with job.timed("send"):
         own, messages = _send(job, plan, division.units)
     with job.timed("record"):
-        traces = _record_and_keep(job, plan, own, messages, store, recorder)
+        traces = _record_and_keep(job, plan, own, messages, store, means.recorder)
     if not job.settings.gather:
         with job.timed("manifest"):
             _write_manifest(job, plan, graph, division.units, keys, store, output)
@@ -321,7 +334,7 @@ def _record(
     with job.local("fetch"):
         traces.update(store.load(plan.fetch[job.comm.rank]))
     with job.timed("gather"):
-        assembly = _gather(job, condensation, division, keys, traces)
+        assembly = _gather(job, condensation, division, keys, traces, means.n_threads_alone)
     trace = None
     with job.local("stitch"):
         if graph is not None and assembly is not None:
@@ -494,6 +507,7 @@ def _gather(
     division: Division,
     keys: Sequence[str],
     traces: dict[str, BlockTrace],
+    n_threads: int,
 ) -> Assembly | None:
     """Collective. Brings all traces to their places on rank 0, in bounded rounds; None elsewhere.
 
@@ -512,7 +526,7 @@ def _gather(
         if condensation is not None:
             sizes.update(entry for rank in everyone for entry in rank.items())
             n_entries = {key: count for key, (_, count) in sizes.items()}
-            assembly = Assembly(condensation, division, n_entries)
+            assembly = Assembly(condensation, division, n_entries, n_threads=n_threads)
             job.report.gathered_bytes = sum(n_bytes.values())
             _require_memory(assembly, job.report.gathered_bytes, job.settings.round_bytes)
             while own:

@@ -75,11 +75,6 @@ class Recorder:
             self._start_jax(strategy)
 
     @property
-    def n_threads(self) -> int:
-        """Threads to use at most."""
-        return self._n_threads
-
-    @property
     def n_total(self) -> int:
         """Blocks handed to :meth:`record` since this recorder was made."""
         return self._n_total

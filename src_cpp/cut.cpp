@@ -10,6 +10,7 @@
 #include "prediction.hpp"
 #include "symmetric_pattern.hpp"
 #include "tarjan.hpp"
+#include "task_pool.hpp"
 
 namespace phasic_mpi {
 namespace {
@@ -118,41 +119,57 @@ struct Front {
   std::vector<Edge> in;   // vertex, component
 };
 
-/// Turns pieces into parts, from the first to the last.
+/// Turns pieces into parts: each one once those below it are.
 class Cutter {
  public:
-  Cutter(const BlockView& block, const Pieces& pieces)
+  Cutter(const BlockView& block, const Pieces& pieces, const std::atomic<bool>& cancel,
+         TaskPool& pool)
       : block_(block),
         pieces_(pieces),
+        cancel_(cancel),
+        pool_(pool),
         transpose_(transposed(block)),
         piece_of_(at(block.n())),
-        local_(at(block.n())),
         front_(pieces.above.size()),
-        below_(pieces.above.size()) {
+        below_(pieces.above.size()),
+        n_waited_for_(pieces.above.size()),
+        local_(pool.n_threads()) {
     for (size_t piece = 0; piece < pieces.above.size(); ++piece) {
       for (const int32_t vertex : pieces.vertices[piece]) {
         piece_of_[at(vertex)] = static_cast<int32_t>(piece);
       }
+      const int32_t above = pieces.above[piece];
+      if (above != kNone) below_[at(above)].push_back(static_cast<int32_t>(piece));
     }
   }
 
-  Status run(const std::atomic<bool>& cancel, std::vector<Part>& parts) {
-    const auto n_pieces = static_cast<int32_t>(front_.size());
+  Status run(std::vector<Part>& parts) {
     parts.clear();
-    parts.reserve(front_.size());
-    for (int32_t piece = 0; piece < n_pieces; ++piece) {
-      if (cancel.load(std::memory_order_relaxed)) return Status::cancelled;
-      gather(piece);
-      parts.push_back(make_part(piece));
-      const int32_t above = pieces_.above[at(piece)];
-      if (above == kNone) continue;
-      front_[at(piece)] = condense(parts.back());
-      below_[at(above)].push_back(piece);
+    parts.resize(front_.size());
+    parts_ = parts;
+    for (size_t piece = front_.size(); piece-- > 0;) {
+      n_waited_for_[piece] = std::ssize(below_[piece]);
+      if (below_[piece].empty()) add(static_cast<int32_t>(piece));
     }
-    return Status::ok;
+    return pool_.run();
   }
 
  private:
+  void add(int32_t piece) {
+    pool_.add([this, piece](size_t thread) { return make(piece, local_[thread]); });
+  }
+
+  Status make(int32_t piece, std::vector<int32_t>& local) {
+    if (cancel_.load(std::memory_order_relaxed)) return Status::cancelled;
+    local.resize(at(block_.n()));
+    const Part& part = parts_[at(piece)] = make_part(piece, take_below(piece), local);
+    const int32_t above = pieces_.above[at(piece)];
+    if (above == kNone) return Status::ok;
+    front_[at(piece)] = condense(part);
+    if (--n_waited_for_[at(above)] == 0) add(above);
+    return Status::ok;
+  }
+
   static Csr transposed(const BlockView& block) {
     std::vector<Edge> edges;
     edges.reserve(block.col.size());
@@ -178,54 +195,60 @@ class Cutter {
             transpose_.col.begin() + transpose_.ptr[at(row) + 1]};
   }
 
-  /// Joins the fronts below a piece, and lists the vertices on its boundary.
-  void gather(int32_t piece) {
-    below_front_ = {};
+  /// The fronts below a piece as one; they are let go of.
+  Front take_below(int32_t piece) {
+    Front below;
     for (const int32_t child : below_[at(piece)]) {
-      Front& front = front_[at(child)];
-      const int32_t shift = below_front_.n;
-      for (const auto& [from, to] : front.inner)
-        below_front_.inner.emplace_back(from + shift, to + shift);
-      for (const auto& [from, to] : front.out) below_front_.out.emplace_back(from + shift, to);
-      for (const auto& [from, to] : front.in) below_front_.in.emplace_back(from, to + shift);
-      below_front_.n += front.n;
-      front = {};
+      const Front front = std::exchange(front_[at(child)], {});
+      const int32_t shift = below.n;
+      for (const auto& [from, to] : front.inner) below.inner.emplace_back(from + shift, to + shift);
+      for (const auto& [from, to] : front.out) below.out.emplace_back(from + shift, to);
+      for (const auto& [from, to] : front.in) below.in.emplace_back(from, to + shift);
+      below.n += front.n;
     }
-    boundary_.clear();
+    return below;
+  }
+
+  /// Vertices above a piece that it meets, or what is below it.
+  [[nodiscard]] std::vector<int32_t> boundary_of(int32_t piece, const Front& below) const {
+    std::vector<int32_t> boundary;
     const auto add = [&](int32_t vertex) {
-      if (piece_of_[at(vertex)] > piece) boundary_.push_back(vertex);
+      if (piece_of_[at(vertex)] > piece) boundary.push_back(vertex);
     };
-    for (const Edge& edge : below_front_.out) add(edge.second);
-    for (const Edge& edge : below_front_.in) add(edge.first);
+    for (const Edge& edge : below.out) add(edge.second);
+    for (const Edge& edge : below.in) add(edge.first);
     for (const int32_t vertex : pieces_.vertices[at(piece)]) {
       std::ranges::for_each(targets(block_, vertex), add);
       std::ranges::for_each(sources(vertex), add);
     }
-    std::sort(boundary_.begin(), boundary_.end());
-    boundary_.erase(std::unique(boundary_.begin(), boundary_.end()), boundary_.end());
+    std::sort(boundary.begin(), boundary.end());
+    boundary.erase(std::unique(boundary.begin(), boundary.end()), boundary.end());
+    return boundary;
   }
 
-  Part make_part(int32_t piece) {
+  /// `local` has room for all vertices of the block; what is in it does not matter.
+  [[nodiscard]] Part make_part(int32_t piece, Front below, std::vector<int32_t>& local) const {
     const std::vector<int32_t>& own = pieces_.vertices[at(piece)];
+    const std::vector<int32_t> boundary = boundary_of(piece, below);
     Part part;
-    part.n_below = below_front_.n;
-    part.n_boundary = static_cast<int32_t>(boundary_.size());
+    part.n_below = below.n;
+    part.n_boundary = static_cast<int32_t>(boundary.size());
     part.vertex = own;
-    part.vertex.insert(part.vertex.end(), boundary_.begin(), boundary_.end());
+    part.vertex.insert(part.vertex.end(), boundary.begin(), boundary.end());
     int32_t next = part.n_below;
-    for (const int32_t vertex : part.vertex) local_[at(vertex)] = next++;
+    for (const int32_t vertex : part.vertex) local[at(vertex)] = next++;
 
-    std::vector<Edge> edges = std::move(below_front_.inner);
-    for (const auto& [from, to] : below_front_.out) edges.emplace_back(from, local_[at(to)]);
-    for (const auto& [from, to] : below_front_.in) edges.emplace_back(local_[at(from)], to);
+    std::vector<Edge> edges = std::move(below.inner);
+    for (const auto& [from, to] : below.out) edges.emplace_back(from, local[at(to)]);
+    for (const auto& [from, to] : below.in) edges.emplace_back(local[at(from)], to);
     for (const int32_t vertex : own) {
       for (const int32_t target : targets(block_, vertex)) {
         if (piece_of_[at(target)] < piece) continue;
-        edges.emplace_back(local_[at(vertex)], local_[at(target)]);
+        edges.emplace_back(local[at(vertex)], local[at(target)]);
       }
       for (const int32_t source : sources(vertex)) {
         if (piece_of_[at(source)] <= piece) continue;
-        edges.emplace_back(local_[at(source)], local_[at(vertex)]);
+        edges.emplace_back(local[at(source)], local[at(vertex)]);
       }
     }
     make_distinct(edges);
@@ -298,22 +321,24 @@ class Cutter {
 
   const BlockView& block_;
   const Pieces& pieces_;
+  const std::atomic<bool>& cancel_;
+  TaskPool& pool_;
   Csr transpose_;
   std::vector<int32_t> piece_of_;  // of each vertex
-  std::vector<int32_t> local_;     // of each vertex of the part being made
   std::vector<Front> front_;       // of each piece, until it is part of the next
   std::vector<std::vector<int32_t>> below_;
-  Front below_front_;
-  std::vector<int32_t> boundary_;
+  std::vector<std::atomic<int64_t>> n_waited_for_;  // of those below each piece
+  std::span<Part> parts_;
+  std::vector<std::vector<int32_t>> local_;  // by thread: of each vertex of the part being made
 };
 
 Status cut_pattern(const BlockView& block, const SymmetricPattern& pattern, int32_t leaf_vertices,
-                   const std::atomic<bool>& cancel, std::vector<Part>& parts) {
+                   const std::atomic<bool>& cancel, TaskPool& pool, std::vector<Part>& parts) {
   PartTree tree;
-  const Status status = dissect(pattern, leaf_vertices, cancel, tree);
+  const Status status = dissect(pattern, leaf_vertices, cancel, pool, tree);
   if (status != Status::ok) return status;
   const Pieces pieces = Slicer(tree).take();
-  return Cutter(block, pieces).run(cancel, parts);
+  return Cutter(block, pieces, cancel, pool).run(parts);
 }
 
 /// The order in which the parts of a block are eliminated.
@@ -334,33 +359,48 @@ Status order_of_parts(const std::vector<Part>& parts, const std::atomic<bool>& c
 }  // namespace
 
 Status cut(const BlockView& block, int32_t leaf_vertices, const std::atomic<bool>& cancel,
-           std::vector<Part>& parts) {
-  return cut_pattern(block, symmetric_pattern(block), leaf_vertices, cancel, parts);
+           size_t n_threads, std::vector<Part>& parts) {
+  TaskPool pool(n_threads);
+  return cut_pattern(block, symmetric_pattern(block), leaf_vertices, cancel, pool, parts);
 }
 
-Status cut_or_order(const BlockView& block, const std::atomic<bool>& cancel,
+Status cut_or_order(const BlockView& block, const std::atomic<bool>& cancel, size_t n_threads,
                     std::vector<Part>& parts, std::vector<int32_t>& order) {
   parts.clear();
   if (block.n() < kCutVertices) return whole_order(block, cancel, order);
   const SymmetricPattern pattern = symmetric_pattern(block);
-  Status status = minimum_degree_order(block, pattern.clone(), cancel, order);
-  if (status != Status::ok) return status;
-  const auto [n_entries, n_products] = predict_cost(pattern, order);
   const int64_t n_pattern_edges = pattern.ptr.back();
-  if (n_products < kSomeProducts * n_pattern_edges) return Status::ok;
-
-  status = cut_pattern(block, pattern, kPartVertices, cancel, parts);
+  OrderCost cost;
+  bool is_cheap = false;
+  TaskPool pool(n_threads);
+  pool.add([&](size_t) {
+    const Status status = minimum_degree_order(block, pattern.clone(), cancel, order);
+    if (status != Status::ok) return status;
+    cost = predict_cost(pattern, order);
+    is_cheap = cost.n_products < kSomeProducts * n_pattern_edges;
+    return is_cheap ? Status::cancelled : Status::ok;
+  });
+  // One thread orders the block while others cut it already; alone, it cuts if it has to.
+  Status status = n_threads > 1 ? Status::ok : pool.run();
+  if (status == Status::ok) {
+    status = cut_pattern(block, pattern, kPartVertices, cancel, pool, parts);
+  }
+  if (is_cheap) {
+    parts.clear();
+    return Status::ok;
+  }
   if (status != Status::ok) return status;
+
   int64_t n_edges = 0;
   for (const Part& part : parts) n_edges += std::ssize(part.col);
-  bool is_better = parts.size() > 1 && kEntriesPerEdge * n_edges <= n_entries;
+  bool is_better = parts.size() > 1 && kEntriesPerEdge * n_edges <= cost.n_entries;
   const bool is_certain =
-      block.n() >= kLargeVertices && n_products >= kManyProducts * n_pattern_edges;
+      block.n() >= kLargeVertices && cost.n_products >= kManyProducts * n_pattern_edges;
   if (is_better && !is_certain) {
     std::vector<int32_t> dissected;
     status = order_of_parts(parts, cancel, dissected);
     if (status != Status::ok) return status;
-    is_better = predict_cost(pattern, dissected).n_products < n_products;
+    is_better = predict_cost(pattern, dissected).n_products < cost.n_products;
   }
   (is_better ? order.clear() : parts.clear());
   return Status::ok;
@@ -369,7 +409,7 @@ Status cut_or_order(const BlockView& block, const std::atomic<bool>& cancel,
 Status elimination_order(const BlockView& block, const std::atomic<bool>& cancel,
                          std::vector<int32_t>& order) {
   std::vector<Part> parts;
-  const Status status = cut_or_order(block, cancel, parts, order);
+  const Status status = cut_or_order(block, cancel, 1, parts, order);
   if (status != Status::ok || parts.empty()) return status;
   return order_of_parts(parts, cancel, order);
 }

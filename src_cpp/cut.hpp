@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -35,14 +36,15 @@ struct Part {
 /// Cuts a valid block by nested dissection. Parts come in the order in which they are eliminated:
 /// each of its vertices is an own vertex of one part, and the boundary of a part belongs to later
 /// ones. Separators are cut into slices, one after the other, so that a large one is several units
-/// of work. Dense vertices come last. Deterministic.
+/// of work. Dense vertices come last. The parts do not depend on the number of threads.
 Status cut(const BlockView& block, int32_t leaf_vertices, const std::atomic<bool>& cancel,
-           std::vector<Part>& parts);
+           size_t n_threads, std::vector<Part>& parts);
 
 /// Fills in the parts of a valid whole block if it is to be cut, or else its order. Cut are blocks
 /// of `kCutVertices` or more that take hundreds of multiplications per edge under minimum degree,
 /// if dissection gives a better order; large ones that take very many are cut without comparing.
-Status cut_or_order(const BlockView& block, const std::atomic<bool>& cancel,
+/// The outcome does not depend on the number of threads.
+Status cut_or_order(const BlockView& block, const std::atomic<bool>& cancel, size_t n_threads,
                     std::vector<Part>& parts, std::vector<int32_t>& order);
 
 /// The order in which `record` eliminates a valid whole block.

@@ -7,6 +7,7 @@
 
 #include "status.hpp"
 #include "symmetric_pattern.hpp"
+#include "task_pool.hpp"
 
 namespace phasic_mpi {
 
@@ -20,9 +21,10 @@ struct PartTree {
 
 /// Cuts `pattern` (George 1973), with multilevel separators, until parts have at most
 /// `leaf_vertices` >= 1, or no separator pays. Each side has an eighth of the vertices or more, so
-/// the tree is O(log n) high, and an edge is looked at in as many searches. O(edges) memory.
-/// Deterministic.
+/// the tree is O(log n) high, and an edge is looked at in as many searches. O(edges) memory
+/// for each thread. The tree does not depend on the number of threads. `pool` may hold other tasks,
+/// which are done as well.
 Status dissect(const SymmetricPattern& pattern, int32_t leaf_vertices,
-               const std::atomic<bool>& cancel, PartTree& tree);
+               const std::atomic<bool>& cancel, TaskPool& pool, PartTree& tree);
 
 }  // namespace phasic_mpi

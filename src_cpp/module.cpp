@@ -170,26 +170,28 @@ py::tuple dissect_block(const Array<int64_t>& row_ptr, const Array<int32_t>& col
   {
     const py::gil_scoped_release release;
     const std::atomic<bool> never{false};
-    require_ok(dissect(symmetric_pattern(block), leaf_vertices, never, tree));
+    TaskPool pool(1);
+    require_ok(dissect(symmetric_pattern(block), leaf_vertices, never, pool, tree));
   }
   return py::make_tuple(to_numpy(std::move(tree.parent)), to_numpy(std::move(tree.part_of)));
 }
 
 /// Parts of a block as Python has them: row_ptr, col, n_below, n_boundary, vertex.
 py::list cut_block(const Array<int64_t>& row_ptr, const Array<int32_t>& col,
-                   std::optional<int32_t> leaf_vertices) {
+                   std::optional<int32_t> leaf_vertices, size_t n_threads) {
   const BlockView block{view(row_ptr), view(col)};
   if (!is_valid(block)) require_ok(Status::bad_index);
   if (leaf_vertices && *leaf_vertices < 1) {
     throw std::invalid_argument("leaf_vertices is less than 1");
   }
+  if (n_threads < 1) throw std::invalid_argument("n_threads is less than 1");
   std::vector<Part> parts;
   {
     const py::gil_scoped_release release;
     const std::atomic<bool> never{false};
     std::vector<int32_t> order;
-    require_ok(leaf_vertices ? cut(block, *leaf_vertices, never, parts)
-                             : cut_or_order(block, never, parts, order));
+    require_ok(leaf_vertices ? cut(block, *leaf_vertices, never, n_threads, parts)
+                             : cut_or_order(block, never, n_threads, parts, order));
   }
   py::list out;
   for (Part& part : parts) {
@@ -561,7 +563,7 @@ PYBIND11_MODULE(_core, module) {
              py::arg("leaf_vertices"));
   module.attr("CUT_VERTICES") = kCutVertices;
   module.def("cut", &cut_block, py::arg("row_ptr").noconvert(), py::arg("col").noconvert(),
-             py::arg("leaf_vertices") = py::none());
+             py::arg("leaf_vertices") = py::none(), py::arg("n_threads") = 1);
   module.def("join", &join_parts, py::arg("row_ptr").noconvert(), py::arg("col").noconvert(),
              py::arg("parts"), py::arg("out").noconvert() = py::none());
   module.def("predict_cost", &predict_order_cost, py::arg("row_ptr").noconvert(),

@@ -158,7 +158,7 @@ Status record_in_parts(const BlockView& block, const std::vector<Part>& parts,
 Status record_whole(const BlockView& block, const std::atomic<bool>& cancel, LuPattern& pattern) {
   std::vector<Part> parts;
   std::vector<int32_t> order;
-  Status status = cut_or_order(block, cancel, parts, order);
+  Status status = cut_or_order(block, cancel, 1, parts, order);
   if (status != Status::ok) return status;
   if (!parts.empty()) return record_in_parts(block, parts, cancel, pattern);
   status = symbolic_lu(block, order, cancel, pattern);

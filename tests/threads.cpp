@@ -20,11 +20,13 @@
 #include <vector>
 
 #include "block_store.hpp"
+#include "cut.hpp"
 #include "factor.hpp"
 #include "plan.hpp"
 #include "registry.hpp"
 #include "shared_tasks.hpp"
 #include "solve.hpp"
+#include "task_pool.hpp"
 #include "trace_view.hpp"
 
 namespace {
@@ -164,6 +166,58 @@ void share_tasks(Pool& pool) {
   }
 }
 
+/// Tasks lead to tasks and are all done once; one that fails or throws ends them, with its word.
+void lead_to_tasks() {
+  for (const size_t n_threads : {1, 2, kThreads}) {
+    TaskPool pool(n_threads);
+    std::vector<int> done(1000, 0);
+    const std::function<Status(size_t)> halve = [&](size_t task) {
+      for (const size_t next : {2 * task + 1, 2 * task + 2}) {
+        if (next < done.size()) pool.add([&, next](size_t) { return halve(next); });
+      }
+      ++done[task];
+      return Status::ok;
+    };
+    for (int round = 1; round <= 20; ++round) {
+      pool.add([&](size_t thread) {
+        require(thread < n_threads, "a thread has no such number");
+        return halve(0);
+      });
+      require(pool.run() == Status::ok, "tasks have failed");
+      require(std::ranges::count(done, round) == std::ssize(done), "a task was not done once");
+      pool.add([](size_t) { return Status::cancelled; });
+      require(pool.run() == Status::cancelled, "a failure is lost");
+      pool.add([](size_t) -> Status { throw std::runtime_error("task"); });
+      try {
+        pool.run();
+        require(false, "an exception is lost");
+      } catch (const std::runtime_error&) {
+      }
+      require(pool.run() == Status::ok, "what has ended goes on");
+    }
+  }
+}
+
+/// Threads that cut a block together make the parts that one makes.
+void cut_together() {
+  const Lattice lattice(60);
+  const std::atomic<bool> never{false};
+  std::vector<Part> alone;
+  require(cut(lattice.view(), 50, never, 1, alone) == Status::ok, "the lattice is not cut");
+  for (int round = 0; round < 5; ++round) {
+    std::vector<Part> parts;
+    require(cut(lattice.view(), 50, never, kThreads, parts) == Status::ok, "no parts");
+    const auto equal = [](const Part& a, const Part& b) {
+      return a.row_ptr == b.row_ptr && a.col == b.col && a.vertex == b.vertex;
+    };
+    require(std::ranges::equal(parts, alone, equal), "other threads, other parts");
+    std::vector<int32_t> order;
+    require(cut_or_order(lattice.view(), never, kThreads, parts, order) == Status::ok &&
+                parts.empty() != order.empty(),
+            "neither parts nor an order");
+  }
+}
+
 /// One recorded block with exits, and a plan that eliminates it in dense panels on all threads.
 struct Recorded {
   LuPattern pattern;
@@ -289,6 +343,8 @@ int main() {
   use_stores();
   cancel_stores();
   share_tasks(pool);
+  lead_to_tasks();
+  cut_together();
   solve_together(pool);
   keep_factors();
   find_plans();

@@ -80,7 +80,10 @@ def _order(rng: random.Random) -> None:
 
 def _cut(rng: random.Random) -> None:
     leaf = rng.choice((-1, 0, 1, 3, 10, (1 << 31) - 1))
-    rng.choice((_core.cut, _core.dissect))(*_spoilt_block(rng), leaf)
+    if rng.random() < 0.5:
+        _core.dissect(*_spoilt_block(rng), leaf)
+    else:
+        _core.cut(*_spoilt_block(rng), leaf, rng.choice((0, 1, 2)))
 
 
 def _record(rng: random.Random) -> None:

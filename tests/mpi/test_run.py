@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from phasic_mpi import comm as mpi
-from phasic_mpi import files, pipeline, segment, store
+from phasic_mpi import config, files, pipeline, segment, store
 from phasic_mpi.comm import Comm
 from phasic_mpi.errors import RecordError, RunStoppedError, StageError
 from phasic_mpi.evaluate import moments
@@ -126,6 +126,27 @@ def test_parts_of_large_blocks_are_spread_over_ranks_cached_and_joined(
         assert (again.report.n_recorded, again.report.n_cache_hits) == (0, report.n_parts)
         for result in (first, again):
             assert_same_trace(result.trace, record_alone(graph))
+
+
+def test_rank_0_divides_and_joins_on_the_cores_that_others_leave_idle(
+    comm: Comm, shared_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NPROC", raising=False)
+    given = []
+
+    def spy_on(name: str) -> None:
+        real = getattr(pipeline, name)
+
+        def spy(*args, n_threads: int):
+            given.append(n_threads)
+            return real(*args, n_threads=n_threads)
+
+        monkeypatch.setattr(pipeline, name, spy)
+
+    spy_on("divide")
+    spy_on("Assembly")
+    run(comm, shared_path)
+    assert given == (2 * [len(config.core_mask())] if comm.rank == 0 else [])
 
 
 def test_blocks_of_one_vertex_are_never_sent(comm: Comm, shared_path: Path) -> None:

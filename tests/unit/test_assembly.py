@@ -35,9 +35,9 @@ class Case:
         recorded = Recorder(strategy="sequential", n_threads=1).record(self.division.units)
         self.traces: dict[str, BlockTrace] = {trace.key: trace for trace in recorded}
 
-    def assembly(self) -> Assembly:
+    def assembly(self, n_threads: int = 1) -> Assembly:
         n_entries = {key: trace.n_entries for key, trace in self.traces.items()}
-        return Assembly(self.condensation, self.division, n_entries)
+        return Assembly(self.condensation, self.division, n_entries, n_threads=n_threads)
 
     def stitched(self) -> EliminationTrace:
         traces = dict(self.traces)
@@ -50,14 +50,14 @@ def cases() -> dict[str, Case]:
     return {name: Case(name) for name in GRAPHS}
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("n_threads", [1, 4])
 @pytest.mark.parametrize("name", GRAPHS)
 def test_traces_in_any_order_give_the_bits_of_one_stitched_at_once(
-    cases: dict[str, Case], name: str, seed: int
+    cases: dict[str, Case], name: str, n_threads: int
 ) -> None:
     case = cases[name]
-    assembly = case.assembly()
-    for key in np.random.default_rng(seed).permutation(list(case.traces)):
+    assembly = case.assembly(n_threads)
+    for key in np.random.default_rng(n_threads).permutation(list(case.traces)):
         assembly.add(case.traces[key])
     found, expected = assembly.stitch(case.graph), case.stitched()
     assert assembly.nbytes > expected.col.nbytes
@@ -79,6 +79,7 @@ def test_what_has_found_its_place_is_let_go_of(cases: dict[str, Case], name: str
         alive.append(weakref.ref(own.col))
         assembly.add(own)
         del own
+    assembly.settle()
     gc.collect()
     assert not any(ref() is not None for ref in alive)
 
@@ -111,3 +112,17 @@ def test_a_trace_that_is_not_of_its_block_is_refused(cases: dict[str, Case]) -> 
     changed = dataclasses.replace(trace, check="0" * 32)
     with pytest.raises(PayloadError, match="check: expected"):
         case.assembly().add(changed)
+
+
+def test_parts_that_cannot_be_joined_are_refused_when_the_trace_is_stitched(
+    cases: dict[str, Case],
+) -> None:
+    case = cases["blocks and parts"]
+    assembly = case.assembly(n_threads=2)
+    traces = dict(case.traces)
+    part = traces.pop(case.division.cut[0].parts[-1].key)
+    for trace in traces.values():
+        assembly.add(trace)
+    assembly.add(dataclasses.replace(part, order=np.full_like(part.order, -1)))
+    with pytest.raises(PayloadError, match="The parts of a block cannot be joined"):
+        assembly.stitch(case.graph)

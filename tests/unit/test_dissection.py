@@ -218,6 +218,26 @@ def test_a_block_is_cut_for_a_better_order_though_its_parts_have_many_times_its_
     assert products < 0.75 * whole_products
 
 
+def bytes_of(parts: list[tuple[object, ...]]) -> list[object]:
+    return [
+        entry.tobytes() if isinstance(entry, np.ndarray) else entry for p in parts for entry in p
+    ]
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+@pytest.mark.parametrize("sizes", [(40, 40), (120, 90), (14, 14, 14), (6, 6, 6, 6)])
+def test_threads_do_not_change_parts(sizes: tuple[int, ...], n_threads: int) -> None:
+    block = pattern(int(np.prod(sizes)), lattice_edges(*sizes))
+    for leaf_vertices in (None, 30):
+        alone = bytes_of(_core.cut(*block, leaf_vertices))
+        assert bytes_of(_core.cut(*block, leaf_vertices, n_threads)) == alone
+
+
+def test_a_block_is_cut_by_at_least_one_thread() -> None:
+    with pytest.raises(ValueError, match="n_threads is less than 1"):
+        _core.cut(*pattern(4, [(0, 1)]), n_threads=0)
+
+
 def test_leaves_have_at_least_one_vertex() -> None:
     for function in (_core.dissect, _core.cut):
         with pytest.raises(ValueError, match="leaf_vertices is less than 1"):

@@ -95,9 +95,11 @@ def test_the_order_in_advance_is_the_one_that_is_recorded() -> None:
 
 def test_threads_do_not_change_a_division() -> None:
     graph = build_model("structured-coalescent", n=23, islands=4)
-    one, four = (divide(condense(graph).distinct, n_threads=n) for n in (1, 4))
-    assert [unit.key for unit in one.units] == [unit.key for unit in four.units]
-    assert len(one.cut) > 0
+    one, four, many = (divide(condense(graph).distinct, n_threads=n) for n in (1, 4, 50))
+    assert len(one.cut) > 1
+    for other in (four, many):
+        assert [unit.key for unit in one.units] == [unit.key for unit in other.units]
+        assert [cut.block.key for cut in one.cut] == [cut.block.key for cut in other.cut]
 
 
 def test_small_blocks_and_those_that_fill_little_are_not_cut() -> None:

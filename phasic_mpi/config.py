@@ -41,6 +41,9 @@ _INHERITED = ("LD_LIBRARY_PATH",)
 
 _THREAD_VARIABLES = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
+# What this process itself has set of them: nobody has asked for that.
+_set_here: dict[str, str] = {}
+
 
 def launcher_size() -> tuple[str, int] | None:
     """Variable and number of processes that the launcher says it started; None without one."""
@@ -109,16 +112,18 @@ def core_mask() -> list[int]:
 def threads_per_rank(n_sharing: int) -> int:
     """Threads that this rank may use.
 
-    ``NPROC`` if it is set, otherwise its part of the cores in its affinity mask.
+    ``NPROC`` if it is set, and not by :func:`prepare_threads`, otherwise its part of the cores in
+    its affinity mask.
 
     Args:
-        n_sharing: Ranks on this host that have the same mask, this one included.
+        n_sharing: Ranks on this host that have the same mask, this one included; 1 while the
+            others wait.
 
     Raises:
         ConfigError: ``NPROC`` is not a positive integer.
     """
     given = os.environ.get("NPROC")
-    if given is not None:
+    if given is not None and given != _set_here.get("NPROC"):
         if not given.isdecimal() or int(given) < 1:
             raise ConfigError(
                 "The number of threads cannot be read",
@@ -136,7 +141,8 @@ def prepare_threads(n_threads: int) -> None:
     are set stay as they are.
     """
     for name in _THREAD_VARIABLES:
-        os.environ.setdefault(name, str(n_threads))
+        if name not in os.environ:
+            os.environ[name] = _set_here[name] = str(n_threads)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi import comm as mpi
-from phasic_mpi import distributed, files, hdf5, log, manifest, results
+from phasic_mpi import config, distributed, files, hdf5, log, manifest, results
 from phasic_mpi.comm import Comm
 from phasic_mpi.display import Progress, print_tables, print_text, size
 from phasic_mpi.distributed import Asked
@@ -172,7 +172,8 @@ def _require_outputs(options: argparse.Namespace) -> None:
 
 def _load(options: argparse.Namespace) -> Inputs:
     if hdf5.read_header(options.trace).filetype == manifest.FILETYPE:
-        return _inputs(options, manifest.load_trace(options.trace))
+        trace = manifest.load_trace(options.trace, n_threads=config.threads_per_rank(1))
+        return _inputs(options, trace)
     return _inputs(options, load_trace(options.trace))
 
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -14,11 +15,11 @@ from typing import NoReturn
 import numpy as np
 
 from phasic_mpi import files, graph_io, hdf5, segment
+from phasic_mpi.assembly import Assembly
 from phasic_mpi.errors import DamagedFileError, StoreError
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.parts import divide, join_all
 from phasic_mpi.scc import SccBlock, condense
-from phasic_mpi.stitch import stitch
 from phasic_mpi.trace import BlockTrace, EliminationTrace
 
 FILETYPE = "phasic_mpi.manifest"
@@ -46,13 +47,39 @@ class Manifest:
     checks: dict[str, str]
     places: dict[str, str]
 
-    def traces(self, units: Iterable[SccBlock]) -> dict[str, BlockTrace]:
+    def n_entries(self, units: Iterable[SccBlock]) -> dict[str, int]:
+        """Entries of L and U of the trace of each unit by key, from the headers of segments.
+
+        Raises:
+            StoreError: As :meth:`traces`, but only headers are looked at.
+        """
+        counts: dict[str, int] = {}
+        for place, keys in self._wanted(units).items():
+            with self._present(place):
+                entries = segment.read_entries(self.cache / place)
+            held = {entry.key: entry.n_entries for entry in entries}
+            self._require_all(place, keys, held)
+            counts.update((key, held[key]) for key in keys)
+        return counts
+
+    def traces(self, units: Iterable[SccBlock]) -> Iterator[BlockTrace]:
         """Reads the traces of these units, a segment at a time.
 
         Raises:
             StoreError: The manifest does not list one of them under its check, or a segment is
                 not there, is damaged or does not hold what it should.
         """
+        for place, keys in self._wanted(units).items():
+            with self._present(place):
+                held = segment.read(self.cache / place)
+            self._require_all(place, keys, held)
+            # A copy lets go of what else the segment holds, for other ranks.
+            shared = len(keys) < len(held)
+            for key in keys:
+                yield held[key].copy() if shared else held[key]
+
+    def _wanted(self, units: Iterable[SccBlock]) -> dict[str, list[str]]:
+        """Keys of these units by segment, in the order of segments."""
         wanted: dict[str, list[str]] = {}
         for unit in units:
             if self.checks.get(unit.key) != unit.check:
@@ -63,22 +90,19 @@ class Manifest:
                     resolution="record the graph again with this version of phasic_mpi",
                 )
             wanted.setdefault(self.places[unit.key], []).append(unit.key)
-        found: dict[str, BlockTrace] = {}
-        for place, keys in sorted(wanted.items()):
-            held = self._read(place)
-            missing = [key for key in keys if key not in held]
-            if missing:
-                self._refuse(place, f"expected the trace of {missing[0]}, which it does not hold")
-            # A copy lets go of what else the segment holds, for other ranks.
-            shared = len(keys) < len(held)
-            found.update((key, held[key].copy() if shared else held[key]) for key in keys)
-        return found
+        return dict(sorted(wanted.items()))
 
-    def _read(self, place: str) -> dict[str, BlockTrace]:
+    @contextmanager
+    def _present(self, place: str) -> Iterator[None]:
         try:
-            return segment.read(self.cache / place)
+            yield
         except FileNotFoundError:
             self._refuse(place, "expected it to be there, and it is not")
+
+    def _require_all(self, place: str, keys: Iterable[str], held: Container[str]) -> None:
+        missing = [key for key in keys if key not in held]
+        if missing:
+            self._refuse(place, f"expected the trace of {missing[0]}, which it does not hold")
 
     def _refuse(self, place: str, problem: str) -> NoReturn:
         raise StoreError(
@@ -146,12 +170,26 @@ def load(path: Path) -> Manifest:
     )
 
 
-def load_trace(path: Path) -> EliminationTrace:
-    """The trace that the run would have gathered, read from the segments of its cache."""
+def load_trace(path: Path, *, n_threads: int = 1) -> EliminationTrace:
+    """The trace that the run would have gathered, read from the segments of its cache.
+
+    Args:
+        path: The manifest.
+        n_threads: Threads that cut and join large blocks, at least 1.
+
+    Raises:
+        StoreError: See :func:`load` and :meth:`Manifest.traces`.
+        PayloadError: What was read does not fit the blocks.
+        OSError: A file cannot be read.
+    """
     manifest = load(path)
     condensation = condense(manifest.graph)
-    traces = block_traces(manifest, condensation.distinct)
-    return stitch(manifest.graph, condensation, traces, consume=True)
+    division = divide(condensation.distinct, n_threads=n_threads)
+    n_entries = manifest.n_entries(division.units)
+    assembly = Assembly(condensation, division, n_entries, n_threads=n_threads)
+    for trace in manifest.traces(division.units):
+        assembly.add(trace)
+    return assembly.stitch(manifest.graph)
 
 
 def block_traces(
@@ -160,6 +198,8 @@ def block_traces(
     """Traces of whole blocks by key, those of cut ones joined from their parts.
 
     Args:
+        manifest: Of a graph that has these blocks.
+        blocks: Distinct blocks.
         n_threads: Threads that cut, at least 1.
 
     Raises:
@@ -167,6 +207,6 @@ def block_traces(
         PayloadError: What was read does not fit the blocks.
     """
     division = divide(blocks, n_threads=n_threads)
-    traces = manifest.traces(division.units)
+    traces = {trace.key: trace for trace in manifest.traces(division.units)}
     join_all(division, traces)
     return traces

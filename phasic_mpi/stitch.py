@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +10,14 @@ from numpy.typing import NDArray
 from phasic_mpi.graph import PhaseTypeGraph
 from phasic_mpi.matching import fitting, require_all
 from phasic_mpi.patterns import JoinedPatterns, join_patterns
-from phasic_mpi.scc import Condensation, SccBlock, live_edges
+from phasic_mpi.scc import Condensation, live_edges
 from phasic_mpi.trace import BlockTrace, EliminationTrace, pointers
 
 
 def stitch(
     graph: PhaseTypeGraph,
     condensation: Condensation,
-    traces: dict[str, BlockTrace],
-    *,
-    consume: bool = False,
+    traces: Mapping[str, BlockTrace],
 ) -> EliminationTrace:
     """Places the patterns of all distinct blocks and gives every live edge its slot.
 
@@ -27,17 +25,15 @@ def stitch(
         graph: The graph.
         condensation: Its blocks and the places of its edges.
         traces: A trace for each of ``condensation.distinct``, by key; others are not read.
-        consume: Whether to remove each trace from ``traces`` as soon as it is copied, so that the
-            patterns need not be in memory twice.
 
     Raises:
         PayloadError: Traces are missing, or one does not belong to its block.
     """
     distinct = condensation.distinct
     require_all(distinct, traces)
-    patterns = join_patterns([fitting(block, traces[block.key]) for block in distinct])
-    col = _columns(distinct, traces, patterns.entry_ptr, consume=consume)
-    return stitch_patterns(graph, condensation, patterns, col)
+    own = [fitting(block, traces[block.key]) for block in distinct]
+    columns = [np.empty(0, dtype=np.int32), *(trace.col for trace in own)]
+    return stitch_patterns(graph, condensation, join_patterns(own), np.concatenate(columns))
 
 
 def stitch_patterns(
@@ -84,20 +80,6 @@ def stitch_patterns(
         reward_names=graph.reward_names,
         rewards=graph.rewards,
     )
-
-
-def _columns(
-    distinct: tuple[SccBlock, ...],
-    traces: dict[str, BlockTrace],
-    entry_ptr: NDArray[np.int64],
-    *,
-    consume: bool,
-) -> NDArray[np.int32]:
-    """Columns of all patterns; a trace that is consumed gives its own back at once."""
-    col = np.empty(int(entry_ptr[-1]), dtype=np.int32)
-    for block, (begin, end) in zip(distinct, pairwise(entry_ptr.tolist()), strict=True):
-        col[begin:end] = (traces.pop(block.key) if consume else traces[block.key]).col
-    return col
 
 
 def _slots(condensation: Condensation, patterns: JoinedPatterns) -> NDArray[np.int64]:

@@ -66,7 +66,7 @@ class Subject:
             recorder = Recorder(strategy="sequential", n_threads=1)
             traces = recorder.record(self._condensation.distinct)
             by_key = {trace.key: trace for trace in traces}
-            self._trace = stitch(self._graph, self._condensation, by_key, consume=True)
+            self._trace = stitch(self._graph, self._condensation, by_key)
         return self._trace
 
 

@@ -117,6 +117,15 @@ def test_libraries_are_told_their_threads_and_jax_its_platform() -> None:
     assert os.environ["JAX_PLATFORMS"] == "cpu"
 
 
+def test_threads_that_this_process_has_told_libraries_bound_nothing_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    give_cores(monkeypatch, 12)
+    config.prepare_threads(5)
+    assert os.environ["NPROC"] == "5"
+    assert [config.threads_per_rank(n_sharing) for n_sharing in (1, 4)] == [12, 3]
+
+
 def test_variables_that_are_set_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setenv("JAX_PLATFORMS", "cuda,cpu")

@@ -39,7 +39,7 @@ def test_a_manifest_leads_to_the_trace_that_is_recorded_alone(name: str, tmp_pat
     model, settings = GRAPHS[name]
     graph = build_model(model, **settings)
     manifest.save(kept(graph, tmp_path / "cache"), tmp_path / "m.h5")
-    found, expected = manifest.load_trace(tmp_path / "m.h5"), record_alone(graph)
+    found, expected = manifest.load_trace(tmp_path / "m.h5", n_threads=2), record_alone(graph)
     for (kind, ours), theirs in zip(
         found.parts()[1].items(), expected.parts()[1].values(), strict=True
     ):
@@ -54,9 +54,11 @@ def test_traces_of_some_blocks_keep_no_others_in_memory(tmp_path: Path) -> None:
     store.keep(Recorder(strategy="sequential", n_threads=1).record(blocks))
     checks = {block.key: block.check for block in blocks}
     made = Manifest(graph, tmp_path, checks, store.places(checks))
-    whole, some = made.traces(blocks), made.traces(blocks[:2])
-    for key, trace in some.items():
-        assert np.array_equal(trace.col, whole[key].col)
+    whole = {trace.key: trace for trace in made.traces(blocks)}
+    some = list(made.traces(blocks[:2]))
+    assert [trace.key for trace in some] == [block.key for block in blocks[:2]]
+    for trace in some:
+        assert np.array_equal(trace.col, whole[trace.key].col)
         assert trace.col.base is None
         assert trace.order.base is None
 

@@ -167,17 +167,6 @@ def test_an_acyclic_graph_needs_no_traces() -> None:
     check_trace(trace)
 
 
-def test_consuming_empties_the_dictionary_and_changes_nothing_else() -> None:
-    graph = mixed_graph(2)
-    condensation = condense(graph)
-    kept, consumed = traces_of(condensation), traces_of(condensation)
-    one = stitch(graph, condensation, kept)
-    two = stitch(graph, condensation, consumed, consume=True)
-    assert (len(kept), len(consumed)) == (len(condensation.distinct), 0)
-    for field in dataclasses.fields(EliminationTrace):
-        np.testing.assert_array_equal(getattr(one, field.name), getattr(two, field.name))
-
-
 def test_missing_traces_are_named_with_their_sizes() -> None:
     graph = two_equal_blocks()
     condensation = condense(graph)

@@ -36,6 +36,9 @@ def condense(n_vertices: int, source: _Int32Array, target: _Int32Array) -> Compo
 def trapped_vertices(n_vertices: int, source: _Int32Array, target: _Int32Array) -> _Int32Array:
     """Vertices from which no vertex without edges can be reached, ascending."""
 
+def is_valid_block(row_ptr: _Int64Array, col: _Int32Array, n_below: int, n_boundary: int) -> bool:
+    """Whether these are a block or a part of one; see ``phasic_mpi.scc.SccBlock``."""
+
 def elimination_order(row_ptr: _Int64Array, col: _Int32Array) -> _Int32Array:
     """Vertex eliminated at each step; ``RuntimeError`` for a malformed pattern."""
 

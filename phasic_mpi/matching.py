@@ -13,6 +13,9 @@ from phasic_mpi.trace import BlockTrace
 _NAMED_BLOCKS = 5
 _KEY_DIGITS = 12
 
+_FACTS = ("key", "check", "n_vertices", "n_edges", "size of row_ptr", "size of upper_ptr")
+_FACTS_WITHIN = ("last row_ptr", "number of edge_slot out of range")
+
 
 def require_all(blocks: Sequence[SccBlock], traces: Container[str]) -> None:
     """Refuses traces, given by their keys, that lack one of a block.
@@ -60,15 +63,16 @@ def fitting(block: SccBlock, trace: BlockTrace) -> BlockTrace:
 def _misfits(block: SccBlock, trace: BlockTrace) -> list[tuple[str, object, object]]:
     """Name, expected and actual value of what differs; none if sizes and slots are right too."""
     n, n_edges, n_entries = block.n_recorded, block.n_placed, trace.col.size
-    names: tuple[str, ...] = ("key", "check", "n_vertices", "n_edges")
-    names += ("size of row_ptr", "size of upper_ptr")
+    sizes = (trace.order.size, trace.edge_slot.size, trace.row_ptr.size, trace.upper_ptr.size)
+    names: tuple[str, ...] = _FACTS
     expected: tuple[object, ...] = (block.key, block.check, n, n_edges, n + 1, n)
-    actual: tuple[object, ...] = (trace.key, trace.check, trace.order.size, trace.edge_slot.size)
-    actual += (trace.row_ptr.size, trace.upper_ptr.size)
+    actual: tuple[object, ...] = (trace.key, trace.check, *sizes)
     if expected == actual:
         # As unsigned numbers, negative slots are out of range at the other end.
         n_outside = int(np.count_nonzero(trace.edge_slot.view(np.uint64) >= n_entries))
-        names = ("last row_ptr", "number of edge_slot out of range")
+        names = _FACTS_WITHIN
         expected, actual = (n_entries, 0), (int(trace.row_ptr[-1]), n_outside)
+        if expected == actual:
+            return []
     facts = zip(names, expected, actual, strict=True)
-    return [] if expected == actual else [fact for fact in facts if fact[1] != fact[2]]
+    return [fact for fact in facts if fact[1] != fact[2]]

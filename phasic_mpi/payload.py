@@ -9,10 +9,9 @@ say what its vertices are: 1 below it, 2 its own, 3 on its boundary; 0 for the o
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
-from operator import mul
-from typing import NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import msgspec
 import numpy as np
@@ -22,14 +21,16 @@ from numpy.typing import NDArray
 
 from phasic_mpi.errors import GraphError, PayloadError
 from phasic_mpi.scc import SccBlock
-from phasic_mpi.trace import BlockTrace, pointers
+from phasic_mpi.trace import BlockTrace
+
+# Bytes, a memoryview or an array: `collections.abc.Buffer`, which Python has from 3.12 on.
+_Buffer: TypeAlias = Any
 
 _DIGEST_BYTES = 32
 _LENGTH = np.dtype("<i8")
 _COLUMN = np.dtype("<i4")
 
-_TRACE_HEADER = 3  # n_vertices, n_edges, n_entries
-_KEY_BYTES, _CHECK_BYTES = 32, 16
+_TRACE_HEADER = struct.Struct("<32s16s3q")  # key, check, n_vertices, n_edges, n_entries
 
 
 class _Payload(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,12 +55,13 @@ _ROLES = (1, 2, 3)
 def encode_block(block: SccBlock) -> bytes:
     """Returns the payload of a block: a graph in JSON."""
     n = block.n_vertices
-    edges = np.ones((block.n_edges + 1, 3), dtype=np.int64)
-    edges[:-1, 0] = np.repeat(np.arange(1, n + 1), np.diff(block.row_ptr))
+    edges = np.empty((block.n_edges + 1, 3), dtype=np.int64)
+    edges[:-1, 0] = np.arange(1, n + 1).repeat(block.row_ptr[1:] - block.row_ptr[:-1])
     edges[:-1, 1] = block.col
     edges[:-1, 1] += 1
     edges[-1, :2] = 1, n + 1
-    states = np.empty((0, 0), dtype=np.int64)
+    edges[:, 2] = 1
+    states: list[int] | NDArray[np.int64] = []
     if block.is_part:
         n_own = n - block.n_below - block.n_boundary
         roles = np.repeat([0, *_ROLES, 0], [1, block.n_below, n_own, block.n_boundary, 1])
@@ -96,7 +98,7 @@ def decode_block(text: bytes | memoryview, expected_key: str) -> SccBlock:
         or fields.param_edges
         or fields.start_param_edges
         or not 2 <= n <= max(len(edges), states.size)
-        or (edges[:, 2] != 1).any()
+        or np.count_nonzero(edges[:, 2] != 1)
         or edges[-1].tolist() != [1, n + 1, 1]
     ):
         _refuse(
@@ -106,7 +108,7 @@ def decode_block(text: bytes | memoryview, expected_key: str) -> SccBlock:
             expected_key,
             len(text),
         )
-    row_ptr, col = _rows(n, edges[:-1, 0] - 1, edges[:-1, 1] - 1, expected_key, len(text))
+    row_ptr, col = _rows(n, edges[:-1] - 1, expected_key, len(text))
     # The key says that this is what was sent; it does not say that the sender meant well.
     try:
         block = SccBlock.build(row_ptr, col, n_below, n_boundary)
@@ -150,19 +152,23 @@ def _roles(fields: _Payload, states: NDArray[np.int64], key: str, n_bytes: int) 
 
 
 def _rows(
-    n: int, source: NDArray[np.int64], target: NDArray[np.int64], key: str, n_bytes: int
+    n: int, edges: NDArray[np.int64], key: str, n_bytes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """CSR of the edges."""
-    good = (source >= 0) & (source < n) & (target >= 0) & (target < n)
-    good[1:] &= source[1:] >= source[:-1]
-    if not good.all():
+    """CSR of edges, ``int64[n_edges, 3]``: source and target, both from 0 on, and a 0."""
+    source, target = edges[:, 0], edges[:, 1]
+    # As unsigned numbers, negative ones are out of range at the other end.
+    outside = edges.view(np.uint64) >= n
+    descends = source[1:] < source[:-1]
+    if np.count_nonzero(outside) or np.count_nonzero(descends):
+        bad = outside[:, 0] | outside[:, 1]
+        bad[1:] |= descends
         _refuse(
             f"expected edges sorted by source between vertices 1..{n}, not so at row "
-            f"{int(np.argmin(good))}",
+            f"{int(np.argmax(bad))}",
             key,
             n_bytes,
         )
-    return pointers(np.bincount(source, minlength=n)), target.astype(np.int32)
+    return source.searchsorted(np.arange(n + 1)), target.astype(np.int32)
 
 
 def _refuse(problem: str, key: str, n_bytes: int) -> NoReturn:
@@ -199,27 +205,28 @@ def unpack_blocks(packed: memoryview) -> list[SccBlock]:
 
 def pack_messages(messages: Sequence[bytes | memoryview]) -> bytes:
     """Joins messages into one: their number, their lengths and SHA-256 digests, then the bytes."""
-    return _pack([[message] for message in messages])
+    return _pack((message,) for message in messages)
 
 
 def pack_traces(traces: Sequence[BlockTrace]) -> bytes:
     """One message of traces, each as :func:`pack_trace` has it; their arrays are copied once."""
-    return _pack([_pieces(trace) for trace in traces])
+    return _pack(map(_pieces, traces))
 
 
-def _pack(messages: Sequence[Sequence[bytes | memoryview]]) -> bytes:
+def _pack(messages: Iterable[Sequence[_Buffer]]) -> bytes:
     """One message of messages that are given in pieces."""
-    lengths = [sum(map(len, message)) for message in messages]
-    table = np.array([len(messages), *lengths], dtype=_LENGTH)
-    digests = []
+    lengths: list[int] = []
+    digests: list[bytes] = []
+    pieces: list[_Buffer] = []
     for message in messages:
         digest = hashlib.sha256()
         for piece in message:
             digest.update(piece)
+        lengths.append(sum(memoryview(piece).nbytes for piece in message))
         digests.append(digest.digest())
-    return b"".join(
-        [table.tobytes(), *digests, *(piece for message in messages for piece in message)]
-    )
+        pieces += message
+    table = np.array([len(lengths), *lengths], dtype=_LENGTH)
+    return b"".join([table.tobytes(), *digests, *pieces])
 
 
 def unpack_messages(packed: memoryview) -> list[memoryview]:
@@ -240,12 +247,13 @@ def unpack_messages(packed: memoryview) -> list[memoryview]:
         _refuse_message(
             f"expected {start + sum(lengths)} bytes in {n_messages} messages, got {len(packed)}"
         )
+    digests = bytes(packed[table:start])
     messages = []
     for index, length in enumerate(lengths):
         message = packed[start : start + length]
         start += length
-        expected = packed[table + _DIGEST_BYTES * index :][:_DIGEST_BYTES]
-        if hashlib.sha256(message).digest() != expected:
+        digest = hashlib.sha256(message).digest()
+        if not digests.startswith(digest, _DIGEST_BYTES * index):
             _refuse_message(f"message {index} of {n_messages} ({length} bytes) has another SHA-256")
         messages.append(message)
     return messages
@@ -264,17 +272,16 @@ def pack_trace(trace: BlockTrace) -> bytes:
     return b"".join(_pieces(trace))
 
 
-def _pieces(trace: BlockTrace) -> list[bytes | memoryview]:
-    header = np.array([trace.n_vertices, trace.n_edges, trace.n_entries], dtype=_LENGTH)
-    numbers = (header, trace.row_ptr, trace.upper_ptr, trace.edge_slot)
+def _pieces(trace: BlockTrace) -> list[_Buffer]:
+    key, check = bytes.fromhex(trace.key), bytes.fromhex(trace.check)
+    counts = (trace.n_vertices, trace.n_edges, trace.n_entries)
     return [
-        bytes.fromhex(trace.key),
-        bytes.fromhex(trace.check),
-        *(np.ascontiguousarray(array, _LENGTH).view(np.uint8).data for array in numbers),
-        *(
-            np.ascontiguousarray(array, _COLUMN).view(np.uint8).data
-            for array in (trace.order, trace.col)
-        ),
+        _TRACE_HEADER.pack(key, check, *counts),
+        np.ascontiguousarray(trace.row_ptr, _LENGTH),
+        np.ascontiguousarray(trace.upper_ptr, _LENGTH),
+        np.ascontiguousarray(trace.edge_slot, _LENGTH),
+        np.ascontiguousarray(trace.order, _COLUMN),
+        np.ascontiguousarray(trace.col, _COLUMN),
     ]
 
 
@@ -284,25 +291,24 @@ def unpack_trace(packed: memoryview) -> BlockTrace:
     Raises:
         PayloadError: The counts do not add up to the length.
     """
-    start = _KEY_BYTES + _CHECK_BYTES + _TRACE_HEADER * _LENGTH.itemsize
+    start = _TRACE_HEADER.size
     if len(packed) < start:
         _refuse_message(f"expected at least {start} bytes of a trace, got {len(packed)}")
-    counts = np.frombuffer(packed[_KEY_BYTES + _CHECK_BYTES : start], _LENGTH)
-    n_vertices, n_edges, n_entries = counts.tolist()
-    sizes = [n_vertices + 1, n_vertices, n_edges, n_vertices, n_entries]
-    item_bytes = [_LENGTH.itemsize] * 3 + [_COLUMN.itemsize] * 2
-    ends = list(accumulate(map(mul, sizes, item_bytes), initial=start))
-    if min(sizes) < 0 or ends[-1] != len(packed):
-        _refuse_message(f"counts {counts.tolist()}: expected {ends[-1]} bytes, got {len(packed)}")
-    parts = [packed[begin:end] for begin, end in pairwise(ends)]
-    row_ptr, upper_ptr, edge_slot = (np.frombuffer(part, _LENGTH) for part in parts[:3])
-    order, col = (np.frombuffer(part, _COLUMN) for part in parts[3:])
+    key, check, *counts = _TRACE_HEADER.unpack_from(packed)
+    n_vertices, n_edges, n_entries = counts
+    n_lengths, n_columns = 2 * n_vertices + 1 + n_edges, n_vertices + n_entries
+    middle = start + _LENGTH.itemsize * n_lengths
+    end = middle + _COLUMN.itemsize * n_columns
+    if min(counts) < 0 or end != len(packed):
+        _refuse_message(f"counts {counts}: expected {end} bytes, got {len(packed)}")
+    lengths = np.frombuffer(packed, _LENGTH, n_lengths, start)
+    columns = np.frombuffer(packed, _COLUMN, n_columns, middle)
     return BlockTrace(
-        key=bytes(packed[:_KEY_BYTES]).hex(),
-        check=bytes(packed[_KEY_BYTES:][:_CHECK_BYTES]).hex(),
-        order=order,
-        row_ptr=row_ptr,
-        upper_ptr=upper_ptr,
-        col=col,
-        edge_slot=edge_slot,
+        key=key.hex(),
+        check=check.hex(),
+        order=columns[:n_vertices],
+        row_ptr=lengths[: n_vertices + 1],
+        upper_ptr=lengths[n_vertices + 1 : 2 * n_vertices + 1],
+        col=columns[n_vertices:],
+        edge_slot=lengths[2 * n_vertices + 1 :],
     )

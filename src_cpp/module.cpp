@@ -146,6 +146,13 @@ Status order_by_minimum_degree(const BlockView& block, const std::atomic<bool>& 
   return minimum_degree_order(block, symmetric_pattern(block), cancel, order);
 }
 
+bool is_valid_block(const Array<int64_t>& row_ptr, const Array<int32_t>& col, int32_t n_below,
+                    int32_t n_boundary) {
+  const BlockView block{view(row_ptr), view(col), n_below, n_boundary};
+  const py::gil_scoped_release release;
+  return is_valid(block);
+}
+
 using OrderFunction = Status (*)(const BlockView&, const std::atomic<bool>&, std::vector<int32_t>&);
 
 template <OrderFunction kFindOrder>
@@ -555,6 +562,8 @@ PYBIND11_MODULE(_core, module) {
              py::arg("target").noconvert());
   module.def("trapped_vertices", &trapped, py::arg("n_vertices"), py::arg("source").noconvert(),
              py::arg("target").noconvert());
+  module.def("is_valid_block", &is_valid_block, py::arg("row_ptr").noconvert(),
+             py::arg("col").noconvert(), py::arg("n_below"), py::arg("n_boundary"));
   module.def("elimination_order", &order_block<elimination_order>, py::arg("row_ptr").noconvert(),
              py::arg("col").noconvert());
   module.def("minimum_degree_order", &order_block<order_by_minimum_degree>,

@@ -178,7 +178,8 @@ bool is_valid(const BlockView& block) {
   if (block.row_ptr.empty() || block.row_ptr.front() != 0) return false;
   if (block.row_ptr.back() != static_cast<int64_t>(block.col.size())) return false;
   if (block.n_below < 0 || block.n_boundary < 0) return false;
-  if (int64_t{block.n_below} + block.n_boundary > block.n()) return false;
+  const int64_t n_others = int64_t{block.n_below} + block.n_boundary;
+  if (n_others > 0 && n_others >= block.n()) return false;  // a part has vertices of its own
   for (int32_t row = 0; row < block.n(); ++row) {
     if (block.row_ptr[at(row)] > block.row_ptr[at(row) + 1]) return false;
     int32_t previous = -1;

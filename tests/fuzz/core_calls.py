@@ -91,7 +91,9 @@ def _record(rng: random.Random) -> None:
     block = rng.choice(messages.blocks())
     sides = [n + rng.choice((0, 0, 0, 1, -1)) for n in (block.n_below, block.n_boundary)]
     sides = rng.choice((sides, sides, sides, [(1 << 31) - 1] * 2, [-(1 << 31)] * 2))
-    handle = store.put(_spoilt(block.row_ptr, rng), _spoilt(block.col, rng), *sides)
+    spoilt = (_spoilt(block.row_ptr, rng), _spoilt(block.col, rng), *sides)
+    _core.is_valid_block(*spoilt)
+    handle = store.put(*spoilt)
     store.record(handle + rng.choice((0, 0, 0, 1)))
     store.take(handle)
 

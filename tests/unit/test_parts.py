@@ -158,6 +158,45 @@ def test_edges_that_no_part_has_are_refused(
     assert _core.STATUS_NAMES[status] == "row pointer or column out of range" or n_below == 2
 
 
+def is_block(row_ptr: list[int], col: list[int], n_below: int, n_boundary: int) -> bool:
+    """What SccBlock says of its arrays, edge by edge."""
+    n = len(row_ptr) - 1
+    if n < 0 or row_ptr[0] != 0 or row_ptr[-1] != len(col) or sorted(row_ptr) != row_ptr:
+        return False
+    own = range(n_below, n - n_boundary)
+    if min(n_below, n_boundary) < 0 or (n_below + n_boundary > 0 and not own):
+        return False
+    for u in range(n):
+        targets = col[row_ptr[u] : row_ptr[u + 1]]
+        if sorted(set(targets) - {u}) != targets or not set(targets) <= set(range(n)):
+            return False
+        if u < own.start and any(v < u for v in targets):
+            return False
+        if u >= own.stop and any(v >= own.stop for v in targets) and n_below + n_boundary > 0:
+            return False
+    return True
+
+
+def test_changed_patterns_are_refused_unless_they_are_blocks_still() -> None:
+    blocks = [random_block(9, 3), *cut(random_block(40, 4), 10).parts, random_block(2, 1)]
+    rng = np.random.default_rng(0)
+    verdicts = []
+    for _ in range(4000):
+        block = blocks[rng.integers(len(blocks))]
+        arrays = [block.row_ptr.copy(), block.col.copy()]
+        sides = [block.n_below, block.n_boundary]
+        changed = [*arrays, sides][rng.integers(3)]
+        changed[rng.integers(len(changed))] += rng.choice((-2, -1, 1, 2))
+        expected = is_block(*(array.tolist() for array in arrays), *map(int, sides))
+        verdicts.append(expected)
+        if expected:
+            SccBlock.build(*arrays, *map(int, sides))
+            continue
+        with pytest.raises(GraphError, match="Block pattern is malformed"):
+            SccBlock.build(*arrays, *map(int, sides))
+    assert 400 < sum(verdicts) < 3600
+
+
 def test_missing_parts_are_named() -> None:
     found = cut(random_block(100, 6), 20)
     traces = record(found.parts)

@@ -1,5 +1,6 @@
 """What ranks send each other arrives as it was sent, or is refused."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from phasic_mpi.payload import (
     pack_blocks,
     pack_messages,
     pack_trace,
+    pack_traces,
     unpack_blocks,
     unpack_messages,
     unpack_trace,
@@ -241,6 +243,24 @@ def test_lengths_that_add_up_modulo_64_bits_are_refused() -> None:
 def test_a_trace_survives_the_round_trip(seed: int) -> None:
     trace = plain_trace(random_block(2 + 4 * seed, seed))
     assert_same_trace(unpack_trace(memoryview(pack_trace(trace))), trace)
+
+
+def test_a_message_of_traces_is_as_documented_byte_by_byte() -> None:
+    traces = [plain_trace(random_block(n, n)) for n in (2, 9)]
+    packed = [
+        bytes.fromhex(trace.key + trace.check)
+        + b"".join(size.to_bytes(8, "little") for size in (n, len(trace.edge_slot), len(trace.col)))
+        + b"".join(number.to_bytes(8, "little") for number in trace.row_ptr.tolist())
+        + b"".join(number.to_bytes(8, "little") for number in trace.upper_ptr.tolist())
+        + b"".join(number.to_bytes(8, "little") for number in trace.edge_slot.tolist())
+        + b"".join(number.to_bytes(4, "little") for number in trace.order.tolist())
+        + b"".join(number.to_bytes(4, "little") for number in trace.col.tolist())
+        for n, trace in zip((2, 9), traces, strict=True)
+    ]
+    lengths = b"".join(number.to_bytes(8, "little") for number in (2, *map(len, packed)))
+    digests = b"".join(hashlib.sha256(part).digest() for part in packed)
+    assert pack_traces(traces) == lengths + digests + b"".join(packed)
+    assert [pack_trace(trace) for trace in traces] == packed
 
 
 def test_a_trace_with_other_widths_of_integers_arrives_in_the_documented_ones() -> None:

@@ -5,29 +5,40 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from phasic_mpi.errors import StoreAccessError
 
+Bytes = bytes | bytearray | memoryview
+
 
 def write_atomically(
-    path: Path, *pieces: bytes | bytearray | memoryview, mode: int = 0o600
+    path: Path,
+    *pieces: Bytes,
+    mode: int = 0o600,
+    beginning: Callable[[], Bytes] | None = None,
 ) -> None:
     """Writes a file of these pieces that is either whole or absent, whatever happens meanwhile.
 
     Under a temporary name in the same directory, synced, renamed, and the directory synced. An
     existing file of that name is replaced. The umask takes from ``mode`` as ever.
 
+    Args:
+        path: The file.
+        pieces: Its bytes.
+        mode: Its permissions.
+        beginning: Called when they are written; what it returns is written over the first of them.
+
     Raises:
         OSError: The file system refuses; it names the file, and no temporary one is left.
     """
     with _naming(path):
-        _write_atomically(path, pieces, mode)
+        _write_atomically(path, pieces, mode, beginning)
 
 
 def _write_atomically(
-    path: Path, pieces: Iterable[bytes | bytearray | memoryview], mode: int
+    path: Path, pieces: Iterable[Bytes], mode: int, beginning: Callable[[], Bytes] | None
 ) -> None:
     # Not the process number: hosts that share a file system have equal ones.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
@@ -36,9 +47,11 @@ def _write_atomically(
     try:
         try:
             for piece in pieces:
-                remaining = memoryview(piece)
-                while remaining:
-                    remaining = remaining[os.write(descriptor, remaining) :]
+                _write_all(descriptor, piece)
+            if beginning is not None:
+                written_last = beginning()
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                _write_all(descriptor, written_last)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -48,6 +61,12 @@ def _write_atomically(
             temporary.unlink()
         raise
     sync_directory(path.parent)
+
+
+def _write_all(descriptor: int, piece: Bytes) -> None:
+    remaining = memoryview(piece)
+    while remaining:
+        remaining = remaining[os.write(descriptor, remaining) :]
 
 
 def sync_directory(path: Path) -> None:

@@ -101,16 +101,16 @@ def save_graph(graph: PhaseTypeGraph, path: Path | str) -> int:
     """
     path = Path(path)
     require_graph_name(path)
-    pieces: Sequence[bytes | memoryview]
     if path.suffix == ".json":
-        pieces = [orjson.dumps(graph.serialize(), option=orjson.OPT_SERIALIZE_NUMPY)]
-    else:
-        pieces = hdf5.encode_pieces(
-            FILETYPE, VERSION, datasets=columns(graph), attributes={}, summary=summary(graph)
-        )
+        text = orjson.dumps(graph.serialize(), option=orjson.OPT_SERIALIZE_NUMPY)
+        with _context(path, "written"):
+            files.write_atomically(path, text, mode=0o666)
+        return len(text)
+    image = hdf5.encode(
+        FILETYPE, VERSION, datasets=columns(graph), attributes={}, summary=summary(graph)
+    )
     with _context(path, "written"):
-        files.write_atomically(path, *pieces, mode=0o666)
-    return sum(map(len, pieces))
+        return image.write(path, mode=0o666)
 
 
 def columns(graph: PhaseTypeGraph) -> dict[str, NDArray[Any]]:

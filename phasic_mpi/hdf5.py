@@ -18,9 +18,11 @@ import json
 import os
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,6 +30,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from phasic_mpi import files
 from phasic_mpi.datasets import Refusal, harmless
 from phasic_mpi.errors import DamagedFileError, StoreError
 
@@ -45,7 +48,14 @@ _LARGEST_USER_BLOCK = 1 << 26
 # Smaller arrays are copied: a write of each would take longer.
 _LARGE_ARRAY_BYTES = 1 << 16
 
+# The digest of a smaller file takes a few milliseconds, of which a second thread saves none.
+_LARGE_FILE_BYTES = 1 << 22
+
 Arrays = dict[str, NDArray[Any]]
+
+# Of a dataset: one array, or parts of one.
+Content = NDArray[Any] | Sequence[NDArray[Any]]
+_Parts = list[NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -69,37 +79,73 @@ class Header:
     summary: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class FileImage:
+    """The bytes of a file that is to be written; its digests are computed when it is.
+
+    Attributes:
+        pieces: All bytes in order, with zeros in the place of the header.
+        facts: The header, without the digest of the body.
+    """
+
+    pieces: list[memoryview]
+    facts: dict[str, Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole file."""
+        return sum(map(len, self.pieces))
+
+    def __bytes__(self) -> bytes:
+        header = self._header()
+        first, *others = self.pieces
+        return b"".join([header, first[len(header) :], *others])
+
+    def write(self, path: Path, *, mode: int = 0o600) -> int:
+        """Writes the file, whole or not at all, and returns its size in bytes.
+
+        See :func:`phasic_mpi.files.write_atomically`. A second thread computes the digest of a
+        large body while it is written.
+
+        Raises:
+            OSError: The file system refuses.
+        """
+        if self.nbytes < _LARGE_FILE_BYTES:
+            files.write_atomically(path, bytes(self), mode=mode)
+        else:
+            with ThreadPoolExecutor(1) as pool:
+                header = pool.submit(self._header)
+                files.write_atomically(path, *self.pieces, mode=mode, beginning=header.result)
+        return self.nbytes
+
+    def _header(self) -> bytes:
+        digest = hashlib.sha256()
+        first, *others = self.pieces
+        for piece in (first[self.facts["body_offset"] :], *others):
+            digest.update(piece)
+        facts = {**self.facts, "body_sha256": digest.hexdigest()}
+        text = json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+        prefix = _PREFIX.pack(MAGIC, HEADER_VERSION, len(text)) + text
+        return prefix + hashlib.sha256(prefix).digest()
+
+
 def encode(
     filetype: str,
     version: tuple[int, int],
     *,
-    datasets: Mapping[str, NDArray[Any]],
+    datasets: Mapping[str, Content],
     attributes: Mapping[str, Any],
     summary: Mapping[str, Any],
-) -> bytes:
-    """Returns the bytes of a file, see :func:`encode_pieces`, in one."""
-    return b"".join(
-        encode_pieces(filetype, version, datasets=datasets, attributes=attributes, summary=summary)
-    )
+) -> FileImage:
+    """Makes the image of a file; equal content gives equal bytes.
 
-
-def encode_pieces(
-    filetype: str,
-    version: tuple[int, int],
-    *,
-    datasets: Mapping[str, NDArray[Any]],
-    attributes: Mapping[str, Any],
-    summary: Mapping[str, Any],
-) -> list[memoryview]:
-    """Returns the bytes of a file piece by piece; equal content gives equal bytes.
-
-    Large arrays are pieces themselves: they are not copied, and must not change before they are
-    written.
+    It refers to large arrays in the memory they lie in: they must not change before it is written.
 
     Args:
         filetype: Kind of content.
         version: Major and minor version of the layout.
-        datasets: Arrays by name, stored contiguously and uncompressed.
+        datasets: Arrays by name, stored contiguously and uncompressed. One that is given in parts,
+            arrays of one dimension and one dtype that follow one another, is not put together.
         attributes: Small values for the root group, beside ``filetype`` and ``version``.
         summary: JSON-able facts for the header.
 
@@ -126,27 +172,18 @@ def encode_pieces(
         file.attrs["version"] = np.array(version, dtype=np.int64)
         for name, value in attributes.items():
             file.attrs[name] = value
-        for name, array in datasets.items():
-            with image.expecting(array):
+        for name, content in datasets.items():
+            with image.expecting(_in_large_parts(content)) as array:
                 file.create_dataset(name, data=array, track_times=False)
-    first, *others = image.pieces()
-    body = [first[user_block:], *others]
-    digest = hashlib.sha256()
-    for piece in body:
-        digest.update(piece)
-    header = {
-        "body_bytes": sum(map(len, body)),
+    pieces = image.pieces()
+    facts = {
+        "body_bytes": sum(map(len, pieces)) - user_block,
         "body_offset": user_block,
-        "body_sha256": digest.hexdigest(),
         "filetype": filetype,
         "summary": dict(summary),
         "version": list(version),
     }
-    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    prefix = _PREFIX.pack(MAGIC, HEADER_VERSION, len(text)) + text
-    prefix += hashlib.sha256(prefix).digest()
-    first[: len(prefix)] = prefix
-    return [first, *others]
+    return FileImage(pieces, facts)
 
 
 class _Image(io.RawIOBase):
@@ -157,16 +194,33 @@ class _Image(io.RawIOBase):
 
     def __init__(self) -> None:
         self._position = self._end = 0
-        self._expected: NDArray[Any] | None = None
-        self._arrays: list[tuple[int, memoryview]] = []
+        self._expected: tuple[NDArray[Any], _Parts] | None = None
+        self._arrays: list[tuple[int, int, _Parts]] = []
         self._written: list[tuple[int, bytes]] = []
 
     @contextmanager
-    def expecting(self, array: NDArray[Any]) -> Iterator[None]:
-        """While inside, this array may be written."""
-        self._expected = array if array.nbytes >= _LARGE_ARRAY_BYTES else None
-        yield
+    def expecting(self, parts: _Parts) -> Iterator[NDArray[Any]]:
+        """Gives the array to be written inside, for these parts: the only one, or room for all.
+
+        The room is never filled, and memory that nobody touches takes none: the parts are put in
+        its place.
+
+        Raises:
+            StoreError: HDF5 did not write the room straight from its memory.
+        """
+        n_arrays = len(self._arrays)
+        only, *others = parts
+        array = np.empty(sum(map(len, parts)), only.dtype) if others else only
+        self._expected = (array, parts) if array.nbytes >= _LARGE_ARRAY_BYTES else None
+        yield array
         self._expected = None
+        if others and len(self._arrays) == n_arrays:
+            raise StoreError(
+                "A file cannot be made",
+                problem=f"expected HDF5 to write {array.nbytes} bytes at once, from their memory",
+                context={"library": library_version()},
+                resolution="use versions of h5py and HDF5 with which the tests pass",
+            )
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self._position = offset + (self._end if whence == os.SEEK_END else 0)
@@ -177,31 +231,42 @@ class _Image(io.RawIOBase):
         return self._end
 
     def write(self, data: Any) -> int:
-        array, begin = self._expected, self._position
-        if array is not None and _is_all_of(array, data):
-            self._arrays.append((begin, array.reshape(-1).view(np.uint8).data))
-        else:
-            self._written.append((begin, bytes(data)))
+        begin = self._position
         self._position = begin + len(data)
         self._end = max(self._end, self._position)
+        if self._expected is not None and _is_all_of(self._expected[0], data):
+            self._arrays.append((begin, self._position, self._expected[1]))
+        else:
+            self._written.append((begin, bytes(data)))
         return len(data)
 
     def pieces(self) -> list[memoryview]:
         """All bytes in order; before, between and behind the arrays what else was written."""
-        ends = [begin + len(data) for begin, data in self._arrays]
-        begins = [0, *ends]
-        gaps = [
-            memoryview(bytearray(end - begin))
-            for begin, end in zip(begins, [*(b for b, _ in self._arrays), self._end], strict=True)
-        ]
+        begins = [0, *(end for _, end, _ in self._arrays)]
+        ends = [*(begin for begin, _, _ in self._arrays), self._end]
+        gaps = [memoryview(bytearray(end - begin)) for begin, end in zip(begins, ends, strict=True)]
         for begin, data in self._written:
             index = bisect_right(begins, begin) - 1
             first = begin - begins[index]
             gaps[index][first : first + len(data)] = data
         pieces = gaps[:1]
-        for (_, array), gap in zip(self._arrays, gaps[1:], strict=True):
-            pieces += [array, gap]
+        for (_, _, parts), gap in zip(self._arrays, gaps[1:], strict=True):
+            pieces += [*(part.reshape(-1).view(np.uint8).data for part in parts), gap]
         return pieces
+
+
+def _in_large_parts(content: Content) -> _Parts:
+    """One array as it is; of parts, small ones that follow one another are put together."""
+    if isinstance(content, np.ndarray):
+        return [content]
+    dtype = np.result_type(*{part.dtype for part in content})
+    parts: _Parts = []
+    for is_large, run in groupby(content, lambda part: part.nbytes >= _LARGE_ARRAY_BYTES):
+        if is_large:
+            parts += [np.ascontiguousarray(part, dtype) for part in run]
+        else:
+            parts.append(np.concatenate(list(run), dtype=dtype))
+    return parts
 
 
 def _is_all_of(array: NDArray[Any], data: Any) -> bool:

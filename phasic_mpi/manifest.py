@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from phasic_mpi import files, graph_io, hdf5, segment
+from phasic_mpi import graph_io, hdf5, segment
 from phasic_mpi.assembly import Assembly
 from phasic_mpi.errors import DamagedFileError, StoreError
 from phasic_mpi.graph import PhaseTypeGraph
@@ -135,9 +135,8 @@ def save(manifest: Manifest, path: Path) -> int:
         "n_units": len(checks),
         "n_segments": len(segments),
     }
-    pieces = hdf5.encode_pieces(FILETYPE, VERSION, datasets=datasets, attributes={}, summary=facts)
-    files.write_atomically(path, *pieces, mode=0o666)
-    return sum(map(len, pieces))
+    image = hdf5.encode(FILETYPE, VERSION, datasets=datasets, attributes={}, summary=facts)
+    return image.write(path, mode=0o666)
 
 
 def load(path: Path) -> Manifest:

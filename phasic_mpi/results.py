@@ -101,13 +101,14 @@ def to_hdf5(results: Results) -> bytes:
     """The bytes of a results file, see ``docs/file_formats.md``."""
     units = {f"{quantity.name}_unit": quantity.unit for quantity in results.quantities}
     names = {name: encode_names(tuple(given)) for name, given in results.names().items()}
-    return hdf5.encode(
+    image = hdf5.encode(
         FILETYPE,
         VERSION,
         datasets={**results.arrays(), **names},
         attributes=units,
         summary=summary(results),
     )
+    return bytes(image)
 
 
 def summary(results: Results) -> dict[str, Any]:

@@ -45,12 +45,12 @@ def entry_of(trace: BlockTrace) -> Entry:
     return Entry(trace.key, trace.check, trace.n_vertices, trace.n_edges, trace.n_entries)
 
 
-def encode(traces: Sequence[BlockTrace]) -> list[memoryview]:
-    """Pieces of a segment of these traces; equal traces in equal order give equal bytes."""
+def encode(traces: Sequence[BlockTrace]) -> hdf5.FileImage:
+    """A segment of these traces; equal traces in equal order give equal bytes."""
     joined = join_patterns(traces)
     edge_shift = np.repeat(joined.entry_ptr[:-1], np.diff(joined.edge_ptr))
     entries = [entry_of(trace) for trace in traces]
-    return hdf5.encode_pieces(
+    return hdf5.encode(
         FILETYPE,
         VERSION,
         datasets={
@@ -61,7 +61,7 @@ def encode(traces: Sequence[BlockTrace]) -> list[memoryview]:
             "order": joined.order,
             "row_ptr": joined.row_ptr,
             "upper_ptr": joined.upper_ptr,
-            "col": np.concatenate([trace.col for trace in traces]),
+            "col": [trace.col for trace in traces],
             "edge_slot": joined.edge_slot + edge_shift,
         },
         attributes={},

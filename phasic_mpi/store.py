@@ -91,19 +91,19 @@ class TraceStore:
         On return it survives a killed process and, where the file system keeps its promises, a
         loss of power.
         """
-        pieces = segment.encode(traces)
+        image = segment.encode(traces)
         # Equal keys are equal traces, so a segment may be named by its keys.
         name = hashlib.sha256("".join(trace.key for trace in traces).encode()).hexdigest()
         path = self._own / f"{name}.h5"
         try:
-            files.write_atomically(path, *pieces)
+            image.write(path)
         except OSError as exc:
             self.n_failed_writes += 1
             get_logger().warning(
                 "Cannot cache %d traces (%d bytes) in %s: %s. The run goes on; a rerun will record "
                 "these blocks again",
                 len(traces),
-                sum(map(len, pieces)),
+                image.nbytes,
                 self._own,
                 exc,
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from phasic_mpi import files, hdf5
+from phasic_mpi import hdf5
 from phasic_mpi.errors import DamagedFileError, GraphError
 from phasic_mpi.names import decode_names, encode_names
 from phasic_mpi.trace import EliminationTrace
@@ -35,15 +35,14 @@ def save_trace(trace: EliminationTrace, path: Path | str) -> int:
     """
     scalars, arrays = trace.parts()
     texts = {name: encode_names(scalars.pop(name)) for name in (_KEYS, *_NAMES)}
-    pieces = hdf5.encode_pieces(
+    image = hdf5.encode(
         FILETYPE,
         VERSION,
         datasets={**arrays, **texts},
         attributes=scalars,
         summary=summary(trace),
     )
-    files.write_atomically(Path(path), *pieces, mode=0o666)
-    return sum(map(len, pieces))
+    return image.write(Path(path), mode=0o666)
 
 
 def load_trace(path: Path | str) -> EliminationTrace:

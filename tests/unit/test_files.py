@@ -81,6 +81,28 @@ def test_a_write_in_small_pieces_is_whole(path: Path, monkeypatch: pytest.Monkey
     assert path.read_bytes() == image
 
 
+@pytest.mark.parametrize("at_a_time", [100, 3])
+def test_the_beginning_is_asked_for_when_all_else_is_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch, at_a_time: int
+) -> None:
+    real_write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: real_write(file, data[:at_a_time]))
+
+    def beginning() -> bytes:
+        (temporary,) = path.parent.iterdir()
+        assert temporary.read_bytes() == b"....... and more"
+        return b"Written"
+
+    files.write_atomically(path, b".......", b" and ", b"more", beginning=beginning)
+    assert path.read_bytes() == b"Written and more"
+
+
+def test_a_beginning_that_fails_leaves_nothing(path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        files.write_atomically(path, b"......", beginning=lambda: bytes(1 // 0))
+    assert list(path.parent.iterdir()) == []
+
+
 def test_content_is_synced_before_and_the_directory_after_the_renaming(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

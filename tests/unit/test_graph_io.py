@@ -469,15 +469,13 @@ def write_own(path: Path, datasets: dict[str, Any], **changed: Any) -> Path:
     """A file with good digests, of whatever content."""
     counts = {"n_vertices": 4, "n_edges": 4, "n_parameters": 2, "state_length": 2}
     facts = {"filetype": FILETYPE, "version": VERSION, "summary": counts, **changed}
-    path.write_bytes(
-        hdf5.encode(
-            facts["filetype"],
-            facts["version"],
-            datasets=datasets,
-            attributes={},
-            summary=facts["summary"],
-        )
-    )
+    hdf5.encode(
+        facts["filetype"],
+        facts["version"],
+        datasets=datasets,
+        attributes={},
+        summary=facts["summary"],
+    ).write(path)
     return path
 
 

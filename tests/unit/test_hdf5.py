@@ -1,13 +1,17 @@
 """Files are equal for equal content, and every damage to them is found."""
 
+import errno
 import hashlib
 import io
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ import h5py
 import numpy as np
 import pytest
 
-from phasic_mpi import files, hdf5
+from phasic_mpi import hdf5
 from phasic_mpi.errors import DamagedFileError, StoreError
 from tests.hostile_hdf5 import (
     external_storage,
@@ -68,7 +72,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_is_written_is_read_back(path: Path) -> None:
-    files.write_atomically(path, image_of())
+    path.write_bytes(image_of())
     arrays, header = read(path, names=dict.fromkeys(ARRAYS, 0))
     assert set(arrays) == set(ARRAYS)
     for name, array in ARRAYS.items():
@@ -313,10 +317,170 @@ def test_pieces_hold_what_h5py_writes_into_one_buffer() -> None:
     assert image[offset:] == buffer.getvalue()[offset:]
 
 
+def addresses(image: hdf5.FileImage) -> set[int]:
+    return {np.frombuffer(piece, np.uint8).ctypes.data for piece in image.pieces}
+
+
 def test_large_arrays_are_not_copied() -> None:
     arrays = large_arrays()
-    pieces = hdf5.encode_pieces(FILETYPE, VERSION, datasets=arrays, attributes={}, summary={})
+    image = hdf5.encode(FILETYPE, VERSION, datasets=arrays, attributes={}, summary={})
     for name in ("many", "again", "behind", "names", "other order"):
-        address = arrays[name].ctypes.data
-        assert any(np.frombuffer(piece, np.uint8).ctypes.data == address for piece in pieces), name
-    assert sum(len(piece) for piece in pieces if piece.obj.__class__ is bytearray) < 1_100_000
+        assert arrays[name].ctypes.data in addresses(image), name
+    copied = (len(piece) for piece in image.pieces if piece.obj.__class__ is bytearray)
+    assert sum(copied) < 1_100_000
+
+
+def cut(sizes: Sequence[int], array: np.ndarray) -> list[np.ndarray]:
+    """Parts of these sizes from the beginning of an array, each in memory of its own."""
+    return [part.copy() for part in np.split(array, np.cumsum(sizes))[: len(sizes)]]
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [5],
+        [0, 0],
+        [3, 0, 4],
+        [40_000],
+        [40_000, 50_000],
+        [3, 40_000, 0, 5, 7, 40_000, 9],
+        [9_000] * 9,
+    ],
+)
+def test_an_array_in_parts_gives_the_bytes_of_the_whole(sizes: list[int]) -> None:
+    numbers = np.random.default_rng(1).integers(0, 99, 90_000)
+    names = {"before": np.arange(3), "numbers": cut(sizes, numbers), "behind": np.arange(9_000)}
+    whole = {**names, "numbers": numbers[: sum(sizes)].copy()}
+    assert image_of(datasets=names) == image_of(datasets=whole)
+
+
+def test_parts_that_are_not_as_they_are_written_are_put_so() -> None:
+    numbers = np.arange(60_000)
+    parts = [numbers[::2], numbers[:20_000].astype(np.int32), numbers[:5].astype(">i8"), numbers]
+    expected = image_of(datasets={"numbers": np.concatenate(parts)})
+    assert image_of(datasets={"numbers": parts}) == expected
+
+
+def test_large_parts_are_not_copied_and_small_ones_are_put_together() -> None:
+    sizes = [4, 20_000, 20_000, *([100] * 50), 20_000]
+    parts = cut(sizes, np.arange(90_000))
+    image = hdf5.encode(FILETYPE, VERSION, datasets={"all": parts}, attributes={}, summary={})
+    assert {part.ctypes.data for part in parts if part.size == 20_000} <= addresses(image)
+    # What HDF5 writes before and behind, three large parts, and two runs of small ones.
+    assert len(image.pieces) == 2 + 3 + 2
+
+
+def test_parts_that_hdf5_writes_in_another_way_are_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hdf5, "_is_all_of", lambda *_: False)
+    parts = cut([20_000, 20_000], np.arange(40_000))
+    with pytest.raises(StoreError, match="expected HDF5 to write 320000 bytes at once"):
+        image_of(datasets={"numbers": parts})
+
+
+# --- writing a file whose digest is computed meanwhile --------------------------------------------
+
+
+def large_image() -> hdf5.FileImage:
+    """Of 4 MiB in pieces of 1 MiB, among others."""
+    parts = cut([131_072] * 4, np.random.default_rng(2).integers(0, 99, 524_288))
+    datasets = {"numbers": parts, "few": np.arange(7)}
+    return hdf5.encode(FILETYPE, VERSION, datasets=datasets, attributes={}, summary=SUMMARY)
+
+
+@pytest.mark.parametrize("at_a_time", [1 << 30, 100_000])
+def test_a_large_file_is_the_same_as_in_memory(
+    path: Path, monkeypatch: pytest.MonkeyPatch, at_a_time: int
+) -> None:
+    real_write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: real_write(file, data[:at_a_time]))
+    image = large_image()
+    assert image.write(path) == image.nbytes == path.stat().st_size > 4 << 20
+    monkeypatch.undo()
+    assert path.read_bytes() == bytes(image)
+    header = hdf5.check(path)
+    body = path.read_bytes()[header.body_offset :]
+    assert hashlib.sha256(body).hexdigest() == header.body_sha256
+
+
+def test_the_header_of_a_large_file_is_written_after_its_body_and_before_it_is_synced(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[object] = []
+    real_write, real_fsync, real_rename = os.write, os.fsync, os.rename
+
+    def write(descriptor: int, data: memoryview) -> int:
+        steps.append((os.lseek(descriptor, 0, os.SEEK_CUR), bytes(data[: len(hdf5.MAGIC)])))
+        return real_write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    monkeypatch.setattr(os, "fsync", lambda file: (steps.append("sync"), real_fsync(file))[1])
+    monkeypatch.setattr(os, "rename", lambda *to: (steps.append("rename"), real_rename(*to))[1])
+    large_image().write(path)
+    assert steps[0] == (0, bytes(len(hdf5.MAGIC)))
+    assert steps[-4:] == [(0, hdf5.MAGIC), "sync", "rename", "sync"]
+    offsets = [step[0] for step in steps[:-4] if isinstance(step, tuple)]
+    assert offsets == sorted(set(offsets))
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, call: str, number: int, failure: Exception) -> None:
+    """Has the call of a function of ``os`` with this number fail, counted from 0."""
+    real, numbers = getattr(os, call), count()
+
+    def function(*arguments: Any) -> Any:
+        if next(numbers) == number:
+            raise failure
+        return real(*arguments)
+
+    monkeypatch.setattr(os, call, function)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize(
+    ("call", "number"), [*(("write", number) for number in range(7)), ("fsync", 0), ("rename", 0)]
+)
+def test_a_large_file_that_is_refused_leaves_what_was_there_and_names_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, code: int
+) -> None:
+    path.write_bytes(b"old")
+    threads = threading.active_count()
+    fail_at(monkeypatch, call, number, OSError(code, "a text that is not passed on"))
+    with pytest.raises(OSError, match=re.escape(str(path))) as caught:
+        large_image().write(path)
+    assert caught.value.errno == code
+    assert {entry.name: entry.read_bytes() for entry in path.parent.iterdir()} == {
+        path.name: b"old"
+    }
+    assert threading.active_count() == threads
+
+
+def test_a_digest_that_cannot_be_computed_leaves_no_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = large_image()
+
+    def fail() -> None:
+        raise MemoryError("no room for a digest")
+
+    monkeypatch.setattr(hashlib, "sha256", fail)
+    with pytest.raises(MemoryError, match="no room for a digest"):
+        image.write(path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_small_file_takes_one_write_and_no_thread(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_write, writers = os.write, []
+
+    def write(descriptor: int, data: memoryview) -> int:
+        writers.append(threading.active_count())
+        return real_write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    threads = threading.active_count()
+    datasets = {"numbers": cut([20_000, 20_000], np.arange(40_000))}
+    hdf5.encode(FILETYPE, VERSION, datasets=datasets, attributes={}, summary={}).write(path)
+    assert writers == [threads]
+    assert read(path)[0]["numbers"].tolist() == list(range(40_000))

@@ -1,8 +1,10 @@
+import dataclasses
 import math
 import os
 import re
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -244,7 +246,22 @@ def test_a_directory_that_is_not_there_is_no_cache(tmp_path: Path) -> None:
 
 
 def test_equal_traces_give_equal_segments() -> None:
-    assert b"".join(segment.encode(TRACES)) == b"".join(segment.encode(list(TRACES)))
+    assert bytes(segment.encode(TRACES)) == bytes(segment.encode(list(TRACES)))
+
+
+def test_a_segment_holds_the_columns_of_large_and_small_traces_in_order(tmp_path: Path) -> None:
+    dense = random_block(150, seed=1, n_extra=15_000)
+    large = [plain_trace(dense, seed=seed) for seed in (1, 2)]
+    assert all(trace.col.nbytes > 1 << 16 for trace in large)
+    large[1] = dataclasses.replace(large[1], key="f" * 64)
+    traces = [TRACES[5], *large, *TRACES[:4]]
+    open_store(tmp_path).keep(traces)
+    (path,) = store.all_segments(tmp_path)
+    with h5py.File(path) as file:
+        columns = file["col"][()]
+    assert columns.tolist() == [column for trace in traces for column in trace.col.tolist()]
+    for key, trace in segment.read(path).items():
+        assert_equal(trace, next(kept for kept in traces if kept.key == key))
 
 
 def test_a_segment_lists_its_traces_before_its_content(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from phasic_mpi import files, hdf5, trace_io
+from phasic_mpi import hdf5, trace_io
 from phasic_mpi.errors import DamagedFileError, EvaluationError, StoreError
 from phasic_mpi.evaluate import moments
 from phasic_mpi.graph import PhaseTypeGraph
@@ -104,7 +104,7 @@ def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
     image = hdf5.encode(
         "phasic_mpi.graph", (1, 0), datasets={"x": np.zeros(1)}, attributes={}, summary={}
     )
-    files.write_atomically(tmp_path / "graph.h5", image)
+    image.write(tmp_path / "graph.h5")
     with pytest.raises(StoreError, match=r"type phasic_mpi\.trace, got phasic_mpi\.graph"):
         load_trace(tmp_path / "graph.h5")
 
@@ -136,15 +136,13 @@ def write_trace(path: Path, version: tuple[int, int], left_out: list[str], **cha
         arrays[name] = encode_names(scalars.pop(name))
     arrays |= changed
     datasets = {name: array for name, array in arrays.items() if name not in left_out}
-    path.write_bytes(
-        hdf5.encode(
-            trace_io.FILETYPE,
-            version,
-            datasets=datasets,
-            attributes=scalars,
-            summary=trace_io.summary(trace),
-        )
-    )
+    hdf5.encode(
+        trace_io.FILETYPE,
+        version,
+        datasets=datasets,
+        attributes=scalars,
+        summary=trace_io.summary(trace),
+    ).write(path)
 
 
 def test_a_trace_of_version_1_0_has_no_names_and_no_rewards(tmp_path: Path) -> None:

@@ -580,9 +580,7 @@ def test_a_child_survives_signals_that_are_meant_for_the_run(plain: Path) -> Non
 
 
 def write_own(path: Path, **datasets: np.ndarray) -> Path:
-    path.write_bytes(
-        hdf5.encode("phasic_mpi.test", (1, 0), datasets=datasets, attributes={}, summary={})
-    )
+    hdf5.encode("phasic_mpi.test", (1, 0), datasets=datasets, attributes={}, summary={}).write(path)
     return path
 
 

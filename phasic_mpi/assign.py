@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+
+import numpy as np
 
 from phasic_mpi.errors import StoreError
 from phasic_mpi.scc import SccBlock
@@ -68,9 +69,8 @@ def estimated_cost(block: SccBlock) -> float:
     n_own = n - n_boundary
     if block.n_below:
         fill = n_own * (n_own + 2 * n_boundary)
-        return _BLOCK_COST + 0.9 * fill + 6.0 * block.n_edges
-    per_edge = 1.5 * (2.0 + math.cbrt(n))
-    return _BLOCK_COST + per_edge * block.n_edges + 0.5 * n_own * n_boundary
+        return float(_BLOCK_COST + 0.9 * fill + 6.0 * block.n_edges)
+    return float(_BLOCK_COST + 1.5 * block.n_edges * (2.0 + np.cbrt(n)) + 0.5 * n_own * n_boundary)
 
 
 def payload_bytes(block: SccBlock) -> int:

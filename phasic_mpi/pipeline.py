@@ -436,10 +436,11 @@ def _record_and_keep(
             stopping.set()
 
     traces = mpi.run_failfast(comm, "record", work, cancel=recorder.cancel, on_idle=listen)
-    job.report.strategy = ", ".join(sorted(set(mpi.collect(comm, strategy[0]))))
-    job.report.record_seconds = mpi.collect(comm, seconds["record"])
-    job.report.record_cpu_seconds = mpi.collect(comm, seconds["cpu"])
-    job.report.keep_seconds = mpi.collect(comm, seconds["keep"])
+    everyone = mpi.collect(comm, (strategy[0], seconds["record"], seconds["cpu"], seconds["keep"]))
+    strategies, *columns = map(list, zip(*everyone, strict=True))
+    report = job.report
+    report.strategy = ", ".join(sorted(set(strategies)))
+    report.record_seconds, report.record_cpu_seconds, report.keep_seconds = columns
     return traces
 
 

@@ -167,3 +167,58 @@ def test_ranks_that_differ_are_refused_with_both_values(comm: Comm) -> None:
     expected = rf"numpy: rank 0 has 2.0, rank {comm.size - 1} has 2.1"
     with pytest.raises(EnvironmentMismatchError, match=expected):
         mpi.require_same_code(comm, {"numpy": version})
+
+
+class Clock:
+    """Takes the place of the module ``time``: sleeping takes exactly what was asked for."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.sleeps: list[tuple[float, float]] = []
+
+    def perf_counter(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append((self.now, seconds))
+        self.now += seconds
+
+
+class Request:
+    """Is done at the third test after a time: each takes one step of several."""
+
+    def __init__(self, clock: Clock, done_at: float) -> None:
+        self._clock = clock
+        self._done_at = done_at
+        self._steps_left = 3
+
+    def Test(self) -> bool:  # noqa: N802 (as in mpi4py)
+        self._steps_left -= self._clock.now >= self._done_at
+        return self._steps_left <= 0
+
+
+class Once:
+    """Collectives of one rank: each is a request that takes some seconds."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self.mpi = self
+        self.rank, self.size = 0, 1
+        self._clock, self._seconds = clock, seconds
+
+    def Iallreduce(self, *_: object) -> Request:  # noqa: N802 (as in mpi4py)
+        return Request(self._clock, self._clock.now + self._seconds)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-3, 0.05, 2.0])
+def test_a_wait_ends_an_eighth_or_five_milliseconds_late_at_most_and_sleeps_meanwhile(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(mpi, "time", clock)
+    with mpi.agree(Once(clock, seconds), "wait"):
+        pass
+    assert seconds <= clock.now <= seconds + min(max(seconds / 8, 3e-4), 5.2e-3)
+    slept = sum(pause for _, pause in clock.sleeps)
+    assert slept >= 0.9 * (seconds - 2e-4)
+    assert len(clock.sleeps) <= seconds / 4e-3 + 50

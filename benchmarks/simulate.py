@@ -269,8 +269,8 @@ def simulate(name: str, repeats: int) -> None:
             f"({ours / real - 1:+.0%}); all stages {real_wall:.2f} s, simulated {ours_wall:.2f} s "
             f"({ours_wall / real_wall - 1:+.0%})"
         )
-    efficiency = recorded(one) / (2 * recorded(two))
-    console.print(f"efficiency of recording on 2 real ranks: {efficiency:.2f}")
+    efficiency = median(recorded([alone]) / (2 * recorded([both])) for alone, both in turns)
+    console.print(f"efficiency of recording on 2 real ranks, turn by turn: {efficiency:.2f}")
 
 
 if __name__ == "__main__":

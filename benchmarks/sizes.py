@@ -3,8 +3,8 @@
     python -m benchmarks.sizes [--ranks 1] [n ...]
 
 Each step is a program of its own: ``model`` writes the graph, ``run --no-gather`` records and
-leaves the traces in an empty cache, ``evaluate`` computes the mean in one process. Entries of L and
-U are those of distinct blocks.
+leaves the traces in an empty cache, ``evaluate`` computes the mean in one process. They use all
+cores unless ``NPROC`` is set. Entries of L and U are those of distinct blocks and parts.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from phasic_mpi import manifest
+from phasic_mpi.parts import divide
 from phasic_mpi.scc import condense
 from tests.launch import phasic_mpi
 
@@ -34,7 +35,7 @@ def step(
     """Seconds by the clock of one program, start and imports included, and its report."""
     extra = [] if report is None else ["--report", report]
     begin = time.perf_counter()
-    done = phasic_mpi(*arguments, *extra, n_ranks=n_ranks, timeout=3600, env={"NPROC": "1"})
+    done = phasic_mpi(*arguments, *extra, n_ranks=n_ranks, timeout=3600)
     seconds = time.perf_counter() - begin
     if done.returncode:
         sys.exit(done.stderr)
@@ -78,10 +79,9 @@ def stages(command: str, seconds: Mapping[str, float], clock: float) -> dict[str
 
 
 def count_entries(path: Path) -> int:
-    """Off-diagonal entries of L and U of all distinct blocks."""
+    """Off-diagonal entries of L and U of all distinct blocks, and parts of those that are cut."""
     made = manifest.load(path)
-    traces = manifest.block_traces(made, condense(made.graph).distinct)
-    return sum(trace.n_entries for trace in traces.values())
+    return sum(made.n_entries(divide(condense(made.graph).distinct).units).values())
 
 
 def main() -> None:

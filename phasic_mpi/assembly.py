@@ -101,7 +101,7 @@ class Assembly:
             self._missing[cut.block.key].discard(part)
         complete = [cut for cut in self._users_of[part] if not self._missing[cut.block.key]]
         for cut in complete:
-            while len(self._joining) > self._n_threads:
+            while len(self._joining) >= self._n_threads:
                 self._joining.popleft().result()
             self._joining.append(self._pool.submit(self._join, cut, self._take_parts(cut)))
 

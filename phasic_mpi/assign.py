@@ -18,6 +18,10 @@ MIN_SIZE = 50
 # One round of Scatterv or Gatherv moves at most this many bytes over all ranks.
 ROUND_BYTES = 1 << 28
 
+# Blocks go out in so many rounds, unless those were short: ranks read some while others are packed.
+_ROUNDS = 4
+_SHORT_ROUND_BYTES = 1 << 23
+
 # One unit of estimated_cost takes 6 to 10 ns, on parts of separators, and 5 to 30 ns elsewhere.
 SECONDS_PER_COST = 8e-9
 
@@ -101,11 +105,13 @@ def plan(
     """
     fetch, missing = _split_held(blocks, held)
     record, loads = _deal(_units(blocks, missing, min_size), len(held))
-    sizes = map(payload_bytes, blocks)
+    sizes = dict(enumerate(map(payload_bytes, blocks)))
+    n_bytes = sum(sizes[index] for rank in record for index in rank)
+    limit = min(round_bytes, max(_SHORT_ROUND_BYTES, n_bytes // _ROUNDS))
     return Assignment(
         record=tuple(map(tuple, record)),
         fetch=tuple(map(tuple, fetch)),
-        scatter=rounds(record, dict(enumerate(sizes)), round_bytes),
+        scatter=rounds(record, sizes, limit),
         loads=tuple(loads),
     )
 

@@ -442,6 +442,7 @@ def run_failfast(
     work: Callable[[], T],
     *,
     cancel: Callable[[], None],
+    meanwhile: Callable[[], None] = lambda: None,
     on_idle: Callable[[], None] = lambda: None,
 ) -> T:
     """Collective. Runs ``work`` on every rank and lets a failure on one end it on all, at once.
@@ -454,6 +455,8 @@ def run_failfast(
         stage: Name for the error.
         work: Local work; makes no MPI calls.
         cancel: Makes ``work`` end soon, with a ``CancelledError``; called from here.
+        meanwhile: Collective. Called here once ``work`` has begun; a `StageError` that it raises on
+            every rank ends the work too. What fails in ``work`` is heard of when it has returned.
         on_idle: Called here about 50 times a second while ``work`` runs.
 
     Returns:
@@ -461,7 +464,7 @@ def run_failfast(
 
     Raises:
         StageError: ``work`` failed on at least one rank. Ranks cancelled because of it are not
-            listed.
+            listed. Or what ``meanwhile`` raised.
     """
 
     def work_or_fail() -> T:
@@ -472,6 +475,12 @@ def run_failfast(
     warnings = _Warnings(comm)
     failure: BaseException | None = None
     task.start()
+    try:
+        meanwhile()
+    except StageError:  # on every rank: nobody has to be warned
+        cancel()
+        task.ended.wait()
+        raise
     while True:
         try:
             while not task.ended.wait(_POLL_SECONDS):

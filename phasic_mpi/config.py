@@ -138,10 +138,10 @@ def prepare_threads(n_threads: int) -> None:
     """Tells JAX and the numeric libraries how many threads they may start.
 
     Call before the first import of JAX: it starts 14 threads per rank by default. Variables that
-    are set stay as they are.
+    somebody else has set stay as they are.
     """
     for name in _THREAD_VARIABLES:
-        if name not in os.environ:
+        if os.environ.get(name) == _set_here.get(name):
             os.environ[name] = _set_here[name] = str(n_threads)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
 

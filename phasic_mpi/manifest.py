@@ -79,7 +79,7 @@ class Manifest:
                 yield held[key].copy() if shared else held[key]
 
     def _wanted(self, units: Iterable[SccBlock]) -> dict[str, list[str]]:
-        """Keys of these units by segment, in the order of segments."""
+        """Keys of these units by segment, in the order in which units need them."""
         wanted: dict[str, list[str]] = {}
         for unit in units:
             if self.checks.get(unit.key) != unit.check:
@@ -90,7 +90,7 @@ class Manifest:
                     resolution="record the graph again with this version of phasic_mpi",
                 )
             wanted.setdefault(self.places[unit.key], []).append(unit.key)
-        return dict(sorted(wanted.items()))
+        return wanted
 
     @contextmanager
     def _present(self, place: str) -> Iterator[None]:

@@ -19,6 +19,10 @@ from phasic_mpi.matching import fitting, require_all
 from phasic_mpi.scc import SccBlock
 from phasic_mpi.trace import BlockTrace
 
+# Threads that cut one block: separators of the whole and the parts next to the last one keep few
+# busy, and each thread takes four bytes per vertex.
+_MOST_THREADS = 16
+
 
 @dataclass(frozen=True, eq=False)
 class CutBlock:
@@ -54,16 +58,18 @@ def divide(blocks: Sequence[SccBlock], *, n_threads: int = 1) -> Division:
 
     Args:
         blocks: Distinct blocks.
-        n_threads: Threads that cut, at least 1, dealt out to the blocks by their vertices.
+        n_threads: Blocks to cut at the same time, at least 1; one with more than its part of all
+            vertices gets several threads.
     """
     large = [block for block in blocks if block.n_vertices >= _core.CUT_VERTICES]
     large.sort(key=lambda block: -block.n_vertices)  # the last to begin takes least
     n_vertices = sum(block.n_vertices for block in large)
+
+    def threads(block: SccBlock) -> int:
+        return max(1, min(_MOST_THREADS, n_threads * block.n_vertices // n_vertices))
+
     with ThreadPoolExecutor(n_threads) as pool:
-        pending = {
-            block.key: pool.submit(_cut, block, -(-n_threads * block.n_vertices // n_vertices))
-            for block in large
-        }
+        pending = {block.key: pool.submit(_cut, block, threads(block)) for block in large}
     units: dict[str, SccBlock] = {}
     cut = []
     for block in blocks:

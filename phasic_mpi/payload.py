@@ -97,6 +97,7 @@ def decode_block(text: bytes | memoryview, expected_key: str) -> SccBlock:
         frame != (0, [(1, 1)])
         or fields.param_edges
         or fields.start_param_edges
+        or not edges.size
         or not 2 <= n <= max(len(edges), states.size)
         or np.count_nonzero(edges[:, 2] != 1)
         or edges[-1].tolist() != [1, n + 1, 1]

@@ -1,6 +1,6 @@
 """The run: the order of the stages, and the agreement between ranks after each.
 
-    load -> split -> plan -> send -> record and keep -> gather -> stitch -> write -> evaluate
+    load -> split -> plan -> send, record and keep -> gather -> stitch -> write -> evaluate
 
 or, with ``gather`` off, a manifest is written after recording, and that is the end.
 
@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -323,10 +325,8 @@ def _record(
             _count_graph(job.report, graph, condensation, division)
     with job.timed("plan"):
         keys, plan = _plan(job, division.units, store)
-    with job.timed("send"):
-        own, messages = _send(job, plan, division.units)
     with job.timed("record"):
-        traces = _record_and_keep(job, plan, own, messages, store, means.recorder)
+        traces = _record_and_keep(job, plan, division.units, store, means.recorder)
     if not job.settings.gather:
         with job.timed("manifest"):
             _write_manifest(job, plan, graph, division.units, keys, store, output)
@@ -370,15 +370,10 @@ def _plan(job: _Run, blocks: Sequence[SccBlock], store: TraceStore) -> tuple[lis
 
 
 def _send(
-    job: _Run, plan: Assignment, blocks: Sequence[SccBlock]
-) -> tuple[list[SccBlock], list[memoryview]]:
-    """Collective. Returns the blocks that this rank is to record.
-
-    Rank 0 keeps its own; others get messages, which they read when they record, so that rank 0
-    does not wait for that.
-    """
+    job: _Run, plan: Assignment, blocks: Sequence[SccBlock], take: Callable[[memoryview], None]
+) -> None:
+    """Collective. Hands each message that comes to ``take``; rank 0 keeps its own blocks."""
     comm = job.comm
-    messages = []
     for dealt in plan.scatter:
         parts = None
         with mpi.agree(comm, "send"):
@@ -388,34 +383,39 @@ def _send(
                 job.report.payload_bytes += sum(map(len, parts))
         received = mpi.scatter_bytes(comm, parts)
         if comm.rank > 0:
-            messages.append(received)
-    return [blocks[index] for index in plan.record[0]] if comm.rank == 0 else [], messages
+            take(received)
 
 
 def _record_and_keep(
     job: _Run,
     plan: Assignment,
-    own: Sequence[SccBlock],
-    messages: Sequence[memoryview],
+    blocks: Sequence[SccBlock],
     store: TraceStore,
     recorder: Recorder,
 ) -> dict[str, BlockTrace]:
-    """Collective. Reads, records and caches the blocks of this rank, batch by batch.
+    """Collective. Sends blocks; reads, records and caches those of this rank, batch by batch.
 
+    Rank 0 records its own while it packs those of others, who read the first while it packs more.
     Returns the traces, unless they are not to be gathered.
     """
     comm, hooks = job.comm, job.hooks
     n_blocks = len(plan.record[comm.rank])
     seconds = {"record": 0.0, "cpu": 0.0, "keep": 0.0}
+    messages: SimpleQueue[memoryview | None] = SimpleQueue()
     stopping = threading.Event()
     strategy: list[str] = []
 
+    own = [blocks[index] for index in plan.record[0]] if comm.rank == 0 else []
+
+    def arriving() -> Iterator[SccBlock]:
+        while (message := messages.get()) is not None:
+            yield from unpack_blocks(message)
+
     def work() -> dict[str, BlockTrace]:
-        blocks = [*own, *(block for message in messages for block in unpack_blocks(message))]
-        strategy.append(recorder.prepare(blocks))
+        strategy.append(recorder.prepare(n_blocks, plan.loads[comm.rank]))
         traces: dict[str, BlockTrace] = {}
         n_recorded = 0
-        for batch in _batches(blocks):
+        for batch in chain(_batches(own), _batches(arriving())):
             if stopping.is_set():
                 raise _stop(f"with {n_recorded} of {n_blocks} blocks of this rank recorded")
             begin, cpu = time.perf_counter(), time.thread_time()
@@ -430,12 +430,21 @@ def _record_and_keep(
                 traces.update((trace.key, trace) for trace in recorded)
         return traces
 
+    def send() -> None:
+        try:
+            with job.timed("send"):
+                _send(job, plan, blocks, messages.put)
+        finally:
+            messages.put(None)
+
     def listen() -> None:
         hooks.on_progress("record", recorder.n_done, n_blocks)
         if hooks.stop_requested():
             stopping.set()
 
-    traces = mpi.run_failfast(comm, "record", work, cancel=recorder.cancel, on_idle=listen)
+    traces = mpi.run_failfast(
+        comm, "record", work, cancel=recorder.cancel, meanwhile=send, on_idle=listen
+    )
     everyone = mpi.collect(comm, (strategy[0], seconds["record"], seconds["cpu"], seconds["keep"]))
     strategies, *columns = map(list, zip(*everyone, strict=True))
     report = job.report
@@ -444,7 +453,7 @@ def _record_and_keep(
     return traces
 
 
-def _batches(blocks: Sequence[SccBlock]) -> Iterator[list[SccBlock]]:
+def _batches(blocks: Iterable[SccBlock]) -> Iterator[list[SccBlock]]:
     """Cuts blocks into batches of about :data:`BATCH_SECONDS` of estimated work."""
     batch: list[SccBlock] = []
     seconds = 0.0
@@ -532,6 +541,7 @@ def _gather(
             _require_memory(assembly, job.report.gathered_bytes, job.settings.round_bytes)
             while own:
                 assembly.add(own.pop(next(iter(own))))
+            assembly.settle()
             _core.return_free_memory()  # before that of others comes
     dealt = [list(rank) for rank in everyone]
     for rounds in assign.rounds(dealt, n_bytes, job.settings.round_bytes):
@@ -545,7 +555,8 @@ def _gather(
 
 
 def _take_in(assembly: Assembly, received: list[memoryview]) -> None:
-    """Empties ``received``: traces are views of it."""
+    """Empties ``received``, of which traces are views, once those of the last round are joined."""
+    assembly.settle()
     while received:
         for packed in payload.unpack_messages(received.pop()):
             assembly.add(payload.unpack_trace(packed))

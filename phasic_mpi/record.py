@@ -96,16 +96,20 @@ class Recorder:
         """
         self._store.cancel()
 
-    def prepare(self, blocks: Sequence[SccBlock]) -> str:
+    def prepare(self, n_blocks: int, cost: float) -> str:
         """Settles the strategy for all calls of :meth:`record` to come and returns its name.
 
         Only ``auto`` gains from it, and only if the blocks are recorded in batches: the time that
-        JAX takes to start is compared with the work in ``blocks``, not with one batch.
+        JAX takes to start is compared with the work in all of them, not in one batch.
+
+        Args:
+            n_blocks: Number of all blocks.
+            cost: What they cost together, see :func:`phasic_mpi.assign.estimated_cost`.
 
         Raises:
             EnvironmentMismatchError: See :class:`Recorder`; ``auto`` may start JAX here.
         """
-        self._settled = self._settle(blocks)
+        self._settled = self._settle(n_blocks, cost)
         return self._settled
 
     def record(self, blocks: Sequence[SccBlock]) -> list[BlockTrace]:
@@ -119,7 +123,7 @@ class Recorder:
         self._n_total += len(blocks)
         if not blocks:
             return []
-        strategy = self._settled or self._settle(blocks)
+        strategy = self._settled or self._settle(len(blocks), float(_costs(blocks).sum()))
         handles: list[int] = []
         try:
             for block in blocks:
@@ -139,18 +143,17 @@ class Recorder:
             for block, handle in zip(blocks, handles, strict=True)
         ]
 
-    def _settle(self, blocks: Sequence[SccBlock]) -> str:
+    def _settle(self, n_blocks: int, cost: float) -> str:
         if self._strategy != "auto":
             return self._strategy
-        strategy, reason = self._choose(_costs(blocks))
-        _LOGGER.info("Strategy 'auto': chose '%s' for %d blocks: %s", strategy, len(blocks), reason)
+        strategy, reason = self._choose(n_blocks, SECONDS_PER_COST * cost)
+        _LOGGER.info("Strategy 'auto': chose '%s' for %d blocks: %s", strategy, n_blocks, reason)
         return strategy
 
-    def _choose(self, cost: NDArray[np.float64]) -> tuple[str, str]:
-        seconds = SECONDS_PER_COST * float(cost.sum())
-        if cost.size == 0:
+    def _choose(self, n_blocks: int, seconds: float) -> tuple[str, str]:
+        if n_blocks == 0:
             return "sequential", "there is nothing to record"
-        if cost.size == 1:
+        if n_blocks == 1:
             return "sequential", "one block cannot be spread over threads"
         if self._n_threads < 2:
             return "sequential", "this process has one thread"

@@ -27,12 +27,13 @@ class Report:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Adds the time spent inside to ``stage_seconds[name]``."""
-        start = time.perf_counter()
+        """Adds the time spent inside, without that of stages in it, to ``stage_seconds[name]``."""
+        start, known = time.perf_counter(), sum(self.stage_seconds.values())
         try:
             yield
         finally:
-            spent = time.perf_counter() - start
+            within = sum(self.stage_seconds.values()) - known
+            spent = time.perf_counter() - start - within
             self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, NoReturn
 
+import msgspec
 import numpy as np
 
 from phasic_mpi import hdf5
@@ -28,6 +29,12 @@ _NAMES = {
     "col": "int32",
     "edge_slot": "int64",
 }
+
+
+# Of one entry of L and U: its column.
+_ENTRY_BYTES = 4
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Entry(NamedTuple):
@@ -69,12 +76,37 @@ def encode(traces: Sequence[BlockTrace]) -> hdf5.FileImage:
     )
 
 
-def entries_of(header: hdf5.Header) -> list[Entry]:
+class _Summary(msgspec.Struct):
+    """What the header of a segment says of its traces, one column for each field of entries."""
+
+    key: list[str]
+    check: list[str]
+    n_vertices: list[_Count]
+    n_edges: list[_Count]
+    n_entries: list[_Count]
+
+
+def _entries(path: Path, header: hdf5.Header) -> list[Entry]:
     """The entries that the header of a segment lists."""
-    return [
-        Entry(*values)
-        for values in zip(*(header.summary[field] for field in Entry._fields), strict=True)
-    ]
+    try:
+        summary = msgspec.convert(header.summary, _Summary)
+        columns = (getattr(summary, field) for field in Entry._fields)
+        entries = [Entry(*values) for values in zip(*columns, strict=True)]
+    except ValueError as exc:
+        _damaged(path, f"expected the traces listed by fingerprints and counts: {exc}")
+    n_bytes = _ENTRY_BYTES * sum(entry.n_entries for entry in entries)
+    if n_bytes > header.body_bytes:
+        _damaged(path, f"its traces have {n_bytes} bytes of entries, of {header.body_bytes} in all")
+    return entries
+
+
+def _damaged(path: Path, problem: str) -> NoReturn:
+    raise DamagedFileError(
+        f"{path} is damaged",
+        problem=problem,
+        context={"path": path},
+        resolution="remove the file; a rerun records its blocks again",
+    )
 
 
 def read_entries(path: Path) -> list[Entry]:
@@ -84,7 +116,7 @@ def read_entries(path: Path) -> list[Entry]:
         StoreError: The header is damaged, or the file is no segment of this layout.
         OSError: The file cannot be read.
     """
-    return entries_of(hdf5.read_header(path, filetype=FILETYPE, version=VERSION))
+    return _entries(path, hdf5.read_header(path, filetype=FILETYPE, version=VERSION))
 
 
 def read(path: Path) -> dict[str, BlockTrace]:
@@ -97,16 +129,11 @@ def read(path: Path) -> dict[str, BlockTrace]:
     arrays, header = hdf5.read(
         path, filetype=FILETYPE, version=VERSION, names=dict.fromkeys(_NAMES, 0)
     )
-    entries = entries_of(header)
+    entries = _entries(path, header)
     try:
         _check(arrays, entries)
     except GraphError as exc:
-        raise DamagedFileError(
-            f"{path} is damaged",
-            problem=exc.problem,
-            context={"path": path, "traces": len(entries)},
-            resolution="remove the file; a rerun records its blocks again",
-        ) from exc
+        _damaged(path, exc.problem)
     return {entry.key: _cut(arrays, index, entry) for index, entry in enumerate(entries)}
 
 

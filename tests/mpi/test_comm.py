@@ -2,6 +2,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -147,6 +148,36 @@ def test_an_interrupt_waits_for_the_work_it_has_cancelled(comm: Comm) -> None:
     assert steps == ["worked to the end"]
     assert list(caught.value.reports) == [0]
     assert "Traceback" not in str(caught.value)
+
+
+def test_what_goes_on_meanwhile_is_collective_and_ends_the_work_if_it_fails(comm: Comm) -> None:
+    shared: list[list[int]] = []
+    begun, cancelled = threading.Event(), threading.Event()
+
+    def work() -> str:
+        begun.set()
+        cancelled.wait(30)
+        return "worked to the end"
+
+    def share() -> None:
+        assert begun.wait(30)
+        shared.append(mpi.collect(comm, comm.rank))
+        cancelled.set()
+
+    def fail() -> None:
+        share()
+        with mpi.agree(comm, "send"):
+            if comm.rank == comm.size - 1:
+                raise ValueError("bad")
+
+    run = partial(mpi.run_failfast, comm, "record", work)
+    assert run(cancel=lambda: pytest.fail("late"), meanwhile=share) == "worked to the end"
+    cancelled.clear()
+    with pytest.raises(StageError, match="bad") as caught:
+        run(cancel=cancelled.set, meanwhile=fail)
+    assert (caught.value.stage, list(caught.value.reports)) == ("send", [comm.size - 1])
+    assert shared == 2 * [list(range(comm.size))]
+    assert run(cancel=lambda: pytest.fail("late")) == "worked to the end"
 
 
 def test_warnings_do_not_outlive_the_work_they_belong_to(comm: Comm) -> None:

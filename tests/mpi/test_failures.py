@@ -62,7 +62,9 @@ def test_worker_error_propagates(
     with pytest.raises(StageError, match=f"injected into the stage '{stage}'") as caught:
         pipeline.run(comm, lambda: graph, settings, theta=np.array([[1.0, 0.5]]))
     assert time.monotonic() - begin < LIMIT_SECONDS
-    assert entered[-1] == stage
+    assert stage in entered
+    later = STAGES[STAGES.index("record" if stage == "send" else stage) + 1 :]
+    assert not set(entered) & set(later)
     assert set(caught.value.reports) == ranks
     assert caught.value.stage == stage
     digest = hashlib.sha256(str(caught.value).encode()).hexdigest()
@@ -76,4 +78,6 @@ def test_the_list_of_stages_is_that_of_a_run(
     entered = stages_entered(monkeypatch)
     settings = Settings(strategy="sequential", cache_dir=shared_path / "cache", min_size=1)
     pipeline.run(comm, lambda: graph, settings, theta=np.array([[1.0, 0.5]]))
-    assert list(dict.fromkeys(entered)) == STAGES
+    # Sending and recording begin together.
+    order = sorted(dict.fromkeys(entered), key=lambda stage: stage == "send")
+    assert order == sorted(STAGES, key=lambda stage: stage == "send")

@@ -1,4 +1,5 @@
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,10 @@ def test_parts_of_large_blocks_are_spread_over_ranks_cached_and_joined(
 def test_rank_0_divides_and_joins_on_the_cores_that_others_leave_idle(
     comm: Comm, shared_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("NPROC", raising=False)
+    monkeypatch.setattr(config, "_set_here", {})
+    monkeypatch.setattr(config, "core_mask", lambda: list(range(12)))
+    monkeypatch.setenv("NPROC", "")
+    monkeypatch.delenv("NPROC")
     given = []
 
     def spy_on(name: str) -> None:
@@ -146,7 +150,29 @@ def test_rank_0_divides_and_joins_on_the_cores_that_others_leave_idle(
     spy_on("divide")
     spy_on("Assembly")
     run(comm, shared_path)
-    assert given == (2 * [len(config.core_mask())] if comm.rank == 0 else [])
+    assert given == ([12, 12] if comm.rank == 0 else [])
+
+
+def test_rank_0_records_its_blocks_before_all_others_have_theirs(
+    comm: Comm, shared_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_recorded = threading.Event()
+    record, pack = Recorder.record, pipeline.payload.pack_blocks
+
+    def record_and_tell(self, blocks):
+        traces = record(self, blocks)
+        has_recorded.set()
+        return traces
+
+    def pack_late(blocks):
+        assert has_recorded.wait(30)
+        return pack(blocks)
+
+    monkeypatch.setattr(Recorder, "record", record_and_tell)
+    monkeypatch.setattr(pipeline.payload, "pack_blocks", pack_late)
+    result = run(comm, shared_path, settings={"min_size": 1})
+    if comm.rank == 0:
+        assert_same_trace(result.trace, record_alone(GRAPH))
 
 
 def test_blocks_of_one_vertex_are_never_sent(comm: Comm, shared_path: Path) -> None:

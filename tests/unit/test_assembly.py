@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import time
 import weakref
 
 import numpy as np
@@ -80,7 +81,9 @@ def test_what_has_found_its_place_is_let_go_of(cases: dict[str, Case], name: str
         assembly.add(own)
         del own
     assembly.settle()
-    gc.collect()
+    deadline = time.monotonic() + 10  # a thread that has joined lets go a moment later
+    while any(ref() is not None for ref in alive) and time.monotonic() < deadline:
+        gc.collect()
     assert not any(ref() is not None for ref in alive)
 
 

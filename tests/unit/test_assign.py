@@ -174,6 +174,15 @@ def test_no_round_moves_more_than_the_limit_unless_it_is_a_single_block(round_by
         assert names
 
 
+def test_blocks_go_out_in_a_few_rounds_unless_these_were_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks = some_blocks(200, seed=12)
+    assert len(plan(blocks, [{}] * 4).scatter) == 1
+    monkeypatch.setattr(assign, "_SHORT_ROUND_BYTES", 1)
+    assert 4 <= len(plan(blocks, [{}] * 4).scatter) <= 6
+
+
 def test_rounds_are_no_more_than_needed() -> None:
     sizes = {0: 4, 1: 6, 2: 11, 3: 1, 4: 5, 5: 5}
     assert rounds([[0, 2], [1, 3], [4, 5]], sizes, 10) == (

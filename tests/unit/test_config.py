@@ -21,6 +21,7 @@ LAUNCHERS = (
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the variables of a launcher or a user; what a test sets is taken back."""
+    monkeypatch.setattr(config, "_set_here", {})
     for name in (*THREADS, *LAUNCHERS, "JAX_PLATFORMS", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -124,6 +125,8 @@ def test_threads_that_this_process_has_told_libraries_bound_nothing_later(
     config.prepare_threads(5)
     assert os.environ["NPROC"] == "5"
     assert [config.threads_per_rank(n_sharing) for n_sharing in (1, 4)] == [12, 3]
+    config.prepare_threads(12)
+    assert os.environ["NPROC"] == "12"
 
 
 def test_variables_that_are_set_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

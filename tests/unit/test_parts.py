@@ -1,6 +1,7 @@
 """Parts of a block: joined, they are the block; alone, they cannot be mistaken for it."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -120,6 +121,14 @@ def test_slices_of_separators_and_leaves_stay_small() -> None:
     below = np.array([part.n_below for part in found.parts])
     assert own[below > 0].max() <= 48
     assert own[below == 0].max() <= 500
+
+
+def test_a_part_whose_payload_has_no_edges_is_refused() -> None:
+    part = cut(random_block(120, 4), 20).parts[-1]
+    fields = json.loads(encode_block(part))
+    fields["edges"] = []
+    with pytest.raises(PayloadError, match="expected unit edges within one block"):
+        decode_block(json.dumps(fields).encode(), part.key)
 
 
 def test_a_part_survives_its_payload() -> None:

@@ -274,7 +274,8 @@ def test_auto_logs_what_it_chose_and_why(
 
 def test_auto_can_be_settled_for_all_batches_at_once(monkeypatch, caplog):
     blocks = fifty_blocks()
-    all_work = record.SECONDS_PER_COST * record._costs(blocks).sum()
+    cost = record._costs(blocks).sum()
+    all_work = record.SECONDS_PER_COST * cost
     monkeypatch.setattr(record, "JAX_START_SECONDS", 0.9 * all_work)
     with caplog.at_level(logging.INFO, logger="phasic_mpi"):
         batch_alone = Recorder(strategy="auto", n_threads=2)
@@ -282,7 +283,7 @@ def test_auto_can_be_settled_for_all_batches_at_once(monkeypatch, caplog):
         assert "chose 'sequential' for 5 blocks" in caplog.text
         caplog.clear()
         recorder = Recorder(strategy="auto", n_threads=2)
-        assert recorder.prepare(blocks) in ("vmap", "pmap")
+        assert recorder.prepare(len(blocks), cost) in ("vmap", "pmap")
         recorder.record(blocks[:5])
     assert caplog.text.count("chose") == 1
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from phasic_mpi import hdf5, segment, store
-from phasic_mpi.errors import StoreAccessError, StoreError
+from phasic_mpi.errors import DamagedFileError, StoreAccessError, StoreError
 from phasic_mpi.store import TraceStore
 from phasic_mpi.trace import BlockTrace
 from tests.block_traces import plain_trace, random_block
@@ -269,3 +269,19 @@ def test_a_segment_lists_its_traces_before_its_content(tmp_path: Path) -> None:
     (path,) = store.all_segments(tmp_path)
     assert segment.read_entries(path) == [segment.entry_of(trace) for trace in TRACES]
     assert hdf5.check(path).filetype == "phasic_mpi.segment"
+
+
+@pytest.mark.parametrize("n_entries", [-5, 10**17, 10**30, "abc", None])
+def test_a_segment_that_lists_sizes_that_it_cannot_have_is_damaged(
+    n_entries: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its digests fit: whoever can write a file can write those too."""
+    entry_of = segment.entry_of
+    changed = {"n_entries": n_entries}
+    monkeypatch.setattr(segment, "entry_of", lambda trace: entry_of(trace)._replace(**changed))
+    open_store(tmp_path).keep(TRACES)
+    (path,) = store.all_segments(tmp_path)
+    for read in (segment.read_entries, segment.read):
+        with pytest.raises(DamagedFileError, match="is damaged") as caught:
+            read(path)
+        assert caught.value.context["path"] == path

@@ -66,9 +66,6 @@ CASES: dict[str, Callable[[], PhaseTypeGraph]] = {
 }
 RANKS = (1, 2, 4, 16, 64, 256, 512, 1024, 4096)
 
-# In which payloads go out.
-ROUNDS = 4
-
 Times = NDArray[np.float64]
 
 
@@ -219,8 +216,9 @@ class Model:
         spent, away = self._messages, 1 - 1 / n_ranks
         # Rank 0 packs beside its recording; others read a round while it packs the next.
         packed, has_read = away * spent.pack, 0.0
-        for n_packed in range(1, ROUNDS + 1):
-            has_read = max(has_read, packed * n_packed / ROUNDS) + spent.read / n_ranks / ROUNDS
+        for n_packed in range(1, assign.ROUNDS + 1):
+            arrived = packed * n_packed / assign.ROUNDS
+            has_read = max(has_read, arrived) + spent.read / n_ranks / assign.ROUNDS
         recorded = max(packed, own, has_read + others) + self._keep / n_ranks
         joined = away * spent.read_traces + spent.pack_traces / n_ranks
         return self._serial + self._meeting + recorded + joined

@@ -19,7 +19,7 @@ MIN_SIZE = 50
 ROUND_BYTES = 1 << 28
 
 # Blocks go out in so many rounds, unless those were short: ranks read some while others are packed.
-_ROUNDS = 4
+ROUNDS = 4
 _SHORT_ROUND_BYTES = 1 << 23
 
 # One unit of estimated_cost takes 6 to 10 ns, on parts of separators, and 5 to 30 ns elsewhere.
@@ -107,7 +107,7 @@ def plan(
     record, loads = _deal(_units(blocks, missing, min_size), len(held))
     sizes = dict(enumerate(map(payload_bytes, blocks)))
     n_bytes = sum(sizes[index] for rank in record for index in rank)
-    limit = min(round_bytes, max(_SHORT_ROUND_BYTES, n_bytes // _ROUNDS))
+    limit = min(round_bytes, max(_SHORT_ROUND_BYTES, n_bytes // ROUNDS))
     return Assignment(
         record=tuple(map(tuple, record)),
         fetch=tuple(map(tuple, fetch)),

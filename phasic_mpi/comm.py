@@ -477,7 +477,7 @@ def run_failfast(
     task.start()
     try:
         meanwhile()
-    except StageError:  # on every rank: nobody has to be warned
+    except BaseException:  # an error of every rank, or one that ends all: nobody has to be warned
         cancel()
         task.ended.wait()
         raise

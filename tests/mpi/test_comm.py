@@ -180,6 +180,23 @@ def test_what_goes_on_meanwhile_is_collective_and_ends_the_work_if_it_fails(comm
     assert run(cancel=lambda: pytest.fail("late")) == "worked to the end"
 
 
+def test_an_interrupt_meanwhile_waits_for_the_work_it_has_cancelled(comm: Comm) -> None:
+    cancelled = threading.Event()
+    steps: list[str] = []
+
+    def work() -> None:
+        cancelled.wait(30)
+        time.sleep(0.2)
+        steps.append("worked to the end")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mpi.run_failfast(comm, "record", work, cancel=cancelled.set, meanwhile=interrupt)
+    assert steps == ["worked to the end"]
+
+
 def test_warnings_do_not_outlive_the_work_they_belong_to(comm: Comm) -> None:
     def fail() -> None:
         raise ValueError("bad")

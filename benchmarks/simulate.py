@@ -17,6 +17,10 @@ replaced, and what more ranks add: what a run on two takes longer than on one wh
 to nothing to do; rank 0 packs payloads, beside its recording, and they read them round by round,
 they pack their traces and rank 0 reads these, at seconds that are measured here on the messages
 themselves.
+
+The speed of a shared host changes within minutes. So each turn times real runs and the units one
+after another, the model of that turn is compared with its runs, and medians over turns are printed.
+The table is of the least time of each unit.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -85,19 +89,44 @@ class Units:
     trace_bytes: NDArray[np.int64]
 
 
-def measure(graph: PhaseTypeGraph, repeats: int) -> Units:
-    """Records every unit ``repeats`` times by itself; the least time counts."""
-    blocks = divide(condense(graph).distinct).units
+@dataclass(frozen=True)
+class Turn:
+    """What was timed within half a minute.
+
+    Attributes:
+        one: Report of a run on one rank.
+        two: Report of a run on two.
+        meeting: What a run on two ranks takes longer than on one, on a graph of three vertices.
+    """
+
+    one: dict[str, Any]
+    two: dict[str, Any]
+    meeting: float
+    units: Units
+
+
+def measure(directory: Path, blocks: Sequence[SccBlock]) -> Turn:
+    """Times runs on the graphs in ``directory`` and each unit by itself, once."""
+    alone, both = (wall(run(directory / "small", n)) for n in (1, 2))
+    one, two = (run(directory, n) for n in (1, 2))
     packed = bytes(pack_blocks(blocks))
-    new = []
-    for _ in range(repeats):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-            new.append(fresh.submit(times_of_payloads, packed).result())
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        new = fresh.submit(times_of_payloads, packed).result()
     # What was freed before is put in order by whoever asks for memory first.
     record(_core.BlockStore(), blocks[0])
-    times, traces = zip(*(times_of_units(blocks) for _ in range(repeats)), strict=True)
+    seconds, traces = times_of_units(blocks)
     payloads = np.array([len(encode_block(block)) for block in blocks])
-    return Units(blocks, np.min(times, axis=0), np.min(new, axis=0), payloads, traces[0])
+    return Turn(one, two, both - alone, Units(blocks, seconds, new, payloads, traces))
+
+
+def least(turns: Sequence[Turn]) -> Units:
+    """Each unit at its best."""
+    units = [turn.units for turn in turns]
+    return replace(
+        units[0],
+        seconds=np.min([own.seconds for own in units], axis=0),
+        new_seconds=np.min([own.new_seconds for own in units], axis=0),
+    )
 
 
 def times_of_payloads(packed: bytes) -> Times:
@@ -224,13 +253,6 @@ class Model:
         return self._serial + self._meeting + recorded + joined
 
 
-def meeting_seconds(directory: Path, repeats: int) -> float:
-    """What a run on two ranks takes longer than on one, on a graph of three vertices."""
-    save_graph(build_model("birth-death-catastrophe", capacity=2), directory / "graph.h5")
-    turns = [[wall(run(directory, n)) for n in (1, 2)] for _ in range(repeats)]
-    return median(two - one for one, two in turns)
-
-
 def main() -> None:
     description = "Recording and runs on many ranks, by simulation"
     names, repeats = names_and_repeats(description, CASES, repeats=3)
@@ -242,14 +264,16 @@ def simulate(name: str, repeats: int) -> None:
     """Prints the table of one graph, and how far the model is from real runs."""
     console = Console(width=110)
     graph = CASES[name]()
+    blocks = divide(condense(graph).distinct).units
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
-        meeting = meeting_seconds(directory, repeats)
+        (directory / "small").mkdir()
+        small = build_model("birth-death-catastrophe", capacity=2)
+        save_graph(small, directory / "small" / "graph.h5")
         save_graph(graph, directory / "graph.h5")
-        turns = [[run(directory, n) for n in (1, 2)] for _ in range(repeats)]
-    one, two = ([turn[index] for turn in turns] for index in (0, 1))
-    units = measure(graph, repeats)
-    model = Model(units, one, meeting)
+        turns = [measure(directory, blocks) for _ in range(repeats)]
+    units = least(turns)
+    model = Model(units, [turn.one for turn in turns], median(turn.meeting for turn in turns))
     total, n_edges = float(units.seconds.sum()), sum(block.n_edges for block in units.blocks)
     sent = int(units.payload_bytes.sum())
     console.print(
@@ -268,15 +292,25 @@ def simulate(name: str, repeats: int) -> None:
             f"{model.run(n_ranks):.2f}",
         )
     console.print(table)
-    for n_ranks, reports in ((1, one), (2, two)):
-        real, real_wall = recorded(reports), median(map(wall, reports))
-        ours, ours_wall = max(model.recording(n_ranks)), model.run(n_ranks)
-        console.print(
-            f"{n_ranks} real ranks: the slowest records {real:.3f} s, simulated {ours:.3f} s "
-            f"({ours / real - 1:+.0%}); all stages {real_wall:.2f} s, simulated {ours_wall:.2f} s "
-            f"({ours_wall / real_wall - 1:+.0%})"
+    compare(console, turns)
+
+
+def compare(console: Console, turns: Sequence[Turn]) -> None:
+    """Prints how far the models of turns are from the runs of these turns."""
+    models = [Model(turn.units, [turn.one], turn.meeting) for turn in turns]
+    for n_ranks, reports in ((1, [turn.one for turn in turns]), (2, [turn.two for turn in turns])):
+        pairs = list(zip(models, reports, strict=True))
+        seconds = median(recorded([report]) for report in reports)
+        record_error = median(
+            max(model.recording(n_ranks)) / recorded([report]) - 1 for model, report in pairs
         )
-    efficiency = median(recorded([alone]) / (2 * recorded([both])) for alone, both in turns)
+        all_seconds = median(map(wall, reports))
+        error = median(model.run(n_ranks) / wall(report) - 1 for model, report in pairs)
+        console.print(
+            f"{n_ranks} real ranks: the slowest records {seconds:.3f} s, simulated "
+            f"{record_error:+.0%}; all stages {all_seconds:.2f} s, simulated {error:+.0%}"
+        )
+    efficiency = median(recorded([turn.one]) / (2 * recorded([turn.two])) for turn in turns)
     console.print(f"efficiency of recording on 2 real ranks, turn by turn: {efficiency:.2f}")
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import codecs
 import ctypes
+import io
 import json
 import os
 import resource
@@ -48,7 +49,7 @@ class Refusal(Exception):  # noqa: N818
 
 @contextmanager
 def harmless(
-    source: BinaryIO, wanted: Mapping[str, str] | None, byte_limit: int
+    source: BinaryIO | io.RawIOBase, wanted: Mapping[str, str] | None, byte_limit: int
 ) -> Iterator[dict[str, Any]]:
     """Opens a file, and yields those datasets of its root group that are wanted, checked.
 
@@ -107,7 +108,7 @@ def _require_harmless(file: Any, name: str, kinds: str, byte_limit: int) -> Any:
     return dataset
 
 
-def _offset(dataset: Any) -> int | None:
+def offset_of(dataset: Any) -> int | None:
     """Where the file holds the array just as it is in memory; None if it does not."""
     import h5py
 
@@ -145,7 +146,7 @@ def _answer(source: BinaryIO, wanted: Mapping[str, str] | None, byte_limit: int)
     import numpy as np
 
     with harmless(source, wanted, byte_limit) as datasets:
-        offsets = {name: _offset(dataset) for name, dataset in datasets.items()}
+        offsets = {name: offset_of(dataset) for name, dataset in datasets.items()}
         places = [
             {"name": name, "dtype": d.dtype.str, "shape": d.shape, "offset": offsets[name]}
             for name, d in datasets.items()

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasic_mpi import files
-from phasic_mpi.datasets import Refusal, harmless
+from phasic_mpi.datasets import Refusal, harmless, offset_of
 from phasic_mpi.errors import DamagedFileError, StoreError
 
 MAGIC = b"PHASICMPI\x00"
@@ -50,6 +50,9 @@ _LARGE_ARRAY_BYTES = 1 << 16
 
 # The digest of a smaller file takes a few milliseconds, of which a second thread saves none.
 _LARGE_FILE_BYTES = 1 << 22
+
+# Of what is read, while a second thread computes the digest of what was read before.
+_PIECE_BYTES = 1 << 22
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -255,6 +258,25 @@ class _Image(io.RawIOBase):
         return pieces
 
 
+class _Memory(io.RawIOBase):
+    """What HDF5 reads as a file."""
+
+    def __init__(self, image: memoryview) -> None:
+        self._image = image
+        self._position = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        begins = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: len(self._image)}
+        self._position = begins[whence] + offset
+        return self._position
+
+    def readinto(self, room: Any) -> int:
+        found = self._image[self._position :][: len(room)]
+        room[: len(found)] = found
+        self._position += len(found)
+        return len(found)
+
+
 def _in_large_parts(content: Content) -> _Parts:
     """One array as it is; of parts, small ones that follow one another are put together."""
     if isinstance(content, np.ndarray):
@@ -313,6 +335,8 @@ def read(
 ) -> tuple[Arrays, Header]:
     """Reads all arrays of a file, after the digest of every byte has been checked.
 
+    They lie where they were read to, if they are stored as they are in memory.
+
     Args:
         path: The file.
         filetype: Kind of content expected.
@@ -328,15 +352,24 @@ def read(
     with path.open("rb") as file:
         image, header = read_checked(path, file, filetype=filetype, version=version)
     try:
-        # The digest says that nothing was damaged, not that the writer meant well. BytesIO shares
-        # the memory of what is `bytes`.
-        with harmless(io.BytesIO(image), None, len(image)) as datasets:
-            arrays = {name: dataset[()] for name, dataset in datasets.items()}
+        # The digest says that nothing was damaged, not that the writer meant well.
+        with harmless(_Memory(image), None, len(image)) as datasets:
+            arrays = {name: _array(image, dataset) for name, dataset in datasets.items()}
     except Refusal as exc:
         refuse(path, str(exc), n_bytes=len(image))
     if names is not None:
         arrays = only_expected(path, arrays, header, names=names, version=version)
     return arrays, header
+
+
+def _array(image: memoryview, dataset: Any) -> NDArray[Any]:
+    """The numbers of a dataset, where they are if that is possible."""
+    offset = offset_of(dataset)
+    if offset is None or offset > len(image) - dataset.nbytes:
+        read: NDArray[Any] = dataset[()]
+        return read
+    array = np.frombuffer(image, dataset.dtype, dataset.size, offset).reshape(dataset.shape)
+    return array if array.flags.aligned else array.copy()
 
 
 def only_expected(
@@ -360,7 +393,7 @@ def only_expected(
     return {name: arrays[name] for name in arrays if name in expected}
 
 
-def read_image(path: Path) -> bytes:
+def read_image(path: Path) -> memoryview:
     """Reads a file of any kind as bytes, and checks the digest of every one.
 
     Raises:
@@ -393,7 +426,7 @@ def read_checked(
     *,
     filetype: str | None = None,
     version: tuple[int, int] | None = None,
-) -> tuple[bytes, Header]:
+) -> tuple[memoryview, Header]:
     """Reads an open file as bytes, and checks its kind, if one is expected, and every digest.
 
     Raises:
@@ -403,11 +436,24 @@ def read_checked(
     header = _read_header(path, file)
     _require_kind(path, header, filetype, version)
     _require_size(path, header, file)
+    image = np.empty(header.body_offset + header.body_bytes, np.uint8).data
     file.seek(0)
-    image = file.read(header.body_offset + header.body_bytes)
-    body = memoryview(image)[header.body_offset :]
-    _require_digest(path, header, hashlib.sha256(body).hexdigest())
+    file.readinto(image[: header.body_offset])
+    _require_digest(path, header, _read_body(file, image[header.body_offset :]))
     return image, header
+
+
+def _read_body(file: io.BufferedReader, body: memoryview) -> str:
+    """Fills ``body`` and returns its digest."""
+    digest = hashlib.sha256()
+    if len(body) < _LARGE_FILE_BYTES:
+        digest.update(body[: file.readinto(body)])
+        return digest.hexdigest()
+    with ThreadPoolExecutor(1) as pool:
+        for begin in range(0, len(body), _PIECE_BYTES):
+            piece = body[begin : begin + _PIECE_BYTES]
+            pool.submit(digest.update, piece[: file.readinto(piece)])
+    return digest.hexdigest()
 
 
 def _require_size(path: Path, header: Header, file: io.BufferedReader) -> None:

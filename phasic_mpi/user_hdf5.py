@@ -148,7 +148,7 @@ def read_own(
         file = _File(path, opened.fileno(), n_bytes, n_bytes)
         with _child_for(file) as child:
             image, header = hdf5.read_checked(path, opened, filetype=filetype, version=version)
-            arrays = _read(replace(file, image=memoryview(image)), child, None)
+            arrays = _read(replace(file, image=image), child, None)
     return hdf5.only_expected(path, arrays, header, names=names, version=version), header
 
 

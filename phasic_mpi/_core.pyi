@@ -209,13 +209,21 @@ class Plan:
     ``weight_slot``: ``int64[n_weights]``, slots of the trace that weights go to, ascending; raises
     ``ValueError`` if they do not fit the trace. ``supernodes``: whether blocks are eliminated in
     dense panels where there is one theta, all of them or none; ``None`` decides by what it costs.
+    ``n_threads``: threads that make it, at least 1.
     """
 
     def __init__(
-        self, trace: Trace, weight_slot: _Int64Array, supernodes: bool | None = None
+        self,
+        trace: Trace,
+        weight_slot: _Int64Array,
+        supernodes: bool | None = None,
+        n_threads: int = 1,
     ) -> None: ...
     @property
     def id(self) -> int: ...
+    @property
+    def n_lanes(self) -> int:
+        """Theta that are factored side by side, with real numbers; 1 if one by one is faster."""
     def fewest_jumps(self, positions: _Int32Array) -> int:
         """Fewest edges from one of the positions to absorption; 0 if there is no way."""
     def time_solves(self, weight: NDArray[np.float64], at_least: float) -> float:
@@ -246,6 +254,7 @@ class FactorPlan:
         supernodes: bool | None = None,
         blocks: tuple[int, int] | None = None,
         workspaces: Workspaces | None = None,
+        n_threads: int = 1,
     ) -> None: ...
     @property
     def n_in_supernodes(self) -> int:

@@ -124,14 +124,28 @@ def threads_per_rank(n_sharing: int) -> int:
     """
     given = os.environ.get("NPROC")
     if given is not None and given != _set_here.get("NPROC"):
-        if not given.isdecimal() or int(given) < 1:
-            raise ConfigError(
-                "The number of threads cannot be read",
-                problem=f"expected the variable NPROC to be a positive integer, got {given!r}",
-                resolution="correct or unset NPROC",
-            )
-        return int(given)
+        return _number_of_threads(given)
     return max(1, len(core_mask()) // n_sharing)
+
+
+def threads_of_jax() -> int:
+    """Threads that JAX has on CPUs: ``NPROC``, whoever has set it, otherwise its affinity mask.
+
+    Raises:
+        ConfigError: ``NPROC`` is not a positive integer.
+    """
+    given = os.environ.get("NPROC")
+    return len(core_mask()) if given is None else _number_of_threads(given)
+
+
+def _number_of_threads(given: str) -> int:
+    if not given.isdecimal() or int(given) < 1:
+        raise ConfigError(
+            "The number of threads cannot be read",
+            problem=f"expected the variable NPROC to be a positive integer, got {given!r}",
+            resolution="correct or unset NPROC",
+        )
+    return int(given)
 
 
 def prepare_threads(n_threads: int) -> None:

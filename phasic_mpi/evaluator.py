@@ -76,7 +76,7 @@ class Evaluator:
         from phasic_mpi.replay.program import load_program
 
         self.inputs = inputs
-        self.program: Program = load_program(inputs.trace)
+        self.program: Program = load_program(inputs.trace, n_threads=n_threads)
         self._memory = memory
         self._n_threads = n_threads
         self._cancelled = threading.Event()

@@ -108,7 +108,8 @@ class Factoring:
 
     Args:
         trace: The trace.
-        n_threads: Threads that factor together, at least 1; they do not show in the bits.
+        n_threads: Threads that analyse and factor together, at least 1; they do not show in the
+            bits.
         unit_slots: ``int64[...]``, slots that no edge adds to and that hold 1 at every theta.
     """
 
@@ -122,7 +123,7 @@ class Factoring:
         self._weights = Weights(trace, unit_slots=unit_slots)
         self._n_threads = n_threads
         with trace.refusing():
-            self._plan = _core.FactorPlan(trace.core(), self._weights.slots)
+            self._plan = _core.FactorPlan(trace.core(), self._weights.slots, n_threads=n_threads)
 
     def factored(self, theta: NDArray[np.float64], row: int) -> _core.Factor:
         """The factorisation at one theta.

@@ -52,7 +52,8 @@ class Sweep:
 
     Args:
         trace: The trace.
-        n_threads: Threads that factor together, at least 1; they do not show in the bits.
+        n_threads: Threads that analyse and factor together, at least 1; they do not show in the
+            bits.
 
     Raises:
         GraphError: The trace is not consistent.
@@ -152,6 +153,7 @@ class Sweep:
                 self._weights.slots,
                 blocks=self._windows[index],
                 workspaces=self._workspaces,
+                n_threads=self._n_threads,
             )
 
 

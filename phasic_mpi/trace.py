@@ -285,14 +285,14 @@ class EliminationTrace:
         with self.refusing():
             return _core.distinct(slot, self.n_slots)
 
-    def plan(self, weight_slot: Int64Array) -> _core.Plan:
-        """Made ready for XLA; see :class:`phasic_mpi._core.Plan`.
+    def plan(self, weight_slot: Int64Array, *, n_threads: int = 1) -> _core.Plan:
+        """Made ready for XLA, by ``n_threads``; see :class:`phasic_mpi._core.Plan`.
 
         Raises:
             GraphError: As :meth:`core`, or a pattern lacks entries that its elimination fills in.
         """
         with self.refusing():
-            return _core.Plan(self.core(), weight_slot)
+            return _core.Plan(self.core(), weight_slot, n_threads=n_threads)
 
     @contextmanager
     def refusing(self) -> Iterator[None]:

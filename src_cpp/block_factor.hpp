@@ -54,7 +54,7 @@ class BlockFactor {
   }
 
   /// Factors, and solves (I - L) x = carried x. Calls `fetch` now and then.
-  template <class Fetch>
+  template <bool fused, class Fetch>
   PHASIC_MPI_INLINE void factor(const Plan::Block& block, const Real* edge, Carried<T, n>* carried,
                                 Value* x, Pivots<T, n>& pivots, Crew& crew, const Fetch& fetch) {
     if constexpr (kHasSupernodes) {
@@ -63,23 +63,24 @@ class BlockFactor {
       }
     }
     if (block.sparse != nullptr) {
-      sparse_.factor(*block.sparse, carried, x, pivots, fetch);
+      sparse_.template factor<fused>(*block.sparse, carried, x, pivots, fetch);
     } else if (block.panels != nullptr) {
-      panels_.factor(*block.panels, edge, carried, x, pivots);
+      panels_.template factor<fused>(*block.panels, edge, carried, x, pivots);
     } else {
       x[0] = carried[0].x;
       *single_ = pivots.invert(carried[0].escape);
     }
   }
 
+  template <bool fused>
   PHASIC_MPI_INLINE void forward(const Plan::Block& block, Value* x) const {
     if constexpr (kHasSupernodes) {
       if (block.supernodes != nullptr) return supernodes_.forward(*block.supernodes, x);
     }
     if (block.sparse != nullptr) {
-      sparse_.forward(*block.sparse, x);
+      sparse_.template forward<fused>(*block.sparse, x);
     } else if (block.panels != nullptr) {
-      panels_.forward(*block.panels, x);
+      panels_.template forward<fused>(*block.panels, x);
     }
   }
 

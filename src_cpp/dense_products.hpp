@@ -7,8 +7,9 @@
 namespace phasic_mpi {
 
 /// Adds left^T right to a target. Every number of the target takes its products one by one, in
-/// ascending order of the rows of both, and none is contracted, so its bits depend neither on how
-/// the work is cut into tiles nor on the instruction set.
+/// ascending order of the rows of both, each fused with its addition where the machine can do that:
+/// so its bits do not depend on how the work is cut into tiles, nor on which of the instruction
+/// sets with fused operations it is done by.
 struct DenseProducts {
   const double* left;   // `depth` rows of n_rows numbers
   const double* right;  // `depth` rows of n_columns numbers
@@ -24,10 +25,15 @@ struct DenseProducts {
   bool only_behind;        // the diagonal: what is before it may be added or not
 
   /// Reads up to kBehind numbers behind each row of `right`, whatever they are.
-  static constexpr size_t kBehind = 8;
+  static constexpr size_t kBehind = 16;
 
-  /// By the widest registers that the machine has.
-  void add() const;
+  // So many rows are packed at most.
+  static constexpr size_t kMostPacked = 192;
+  /// Room for numbers that are packed.
+  static constexpr size_t kRoom = kMostPacked * kMostPacked;
+
+  /// By the widest registers that the machine has. `room` is for kRoom numbers.
+  void add(double* room) const;
 };
 
 }  // namespace phasic_mpi

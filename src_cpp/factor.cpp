@@ -14,28 +14,6 @@ constexpr size_t kSharedLines = size_t{1} << 15;
 
 constexpr auto kFetchNothing = [] {};
 
-PHASIC_MPI_VECTORISED void factor_block(BlockFactor<double, 1>& factor, const Plan::Block& block,
-                                        const double* edge, Carried<double, 1>* carried, double* x,
-                                        Crew& crew) {
-  if (factor.takes_edges(block)) {
-    factor.begin_edges(block);
-    for (size_t i = 0; i < at(block.n_edges); ++i) factor.put_edge(block, i, edge[i]);
-  }
-  Pivots<double, 1> pivots;  // pivots are looked at once all are there
-  factor.factor(block, edge, carried, x, pivots, crew, kFetchNothing);
-}
-
-PHASIC_MPI_VECTORISED void solve_block(const BlockFactor<double, 1>& factor,
-                                       const Plan::Block& block, double* x) {
-  factor.forward(block, x);
-  factor.backward(block, x, kFetchNothing);
-}
-
-PHASIC_MPI_VECTORISED void solve_block_transposed(const BlockFactor<double, 1>& factor,
-                                                  const Plan::Block& block, double* x) {
-  factor.transposed(block, x);
-}
-
 bool is_shared(const Plan::Block& block) {
   return block.supernodes != nullptr && block.supernodes->is_shared();
 }
@@ -91,8 +69,15 @@ class Factor::Worker {
     leave(block);
     BlockFactor<double, 1> own = factor_.block_factor(index);
     own.clear(Plan::sizes_of(block));
-    factor_block(own, block, factor_.weight_.data() + block.edge_weight, carried_.data(),
-                 unread_.data(), crew_);
+    const double* const edge = factor_.weight_.data() + block.edge_weight;
+    run_vectorised<true>([&](auto fused) {
+      if (own.takes_edges(block)) {
+        own.begin_edges(block);
+        for (size_t i = 0; i < at(block.n_edges); ++i) own.put_edge(block, i, edge[i]);
+      }
+      Pivots<double, 1> pivots;  // pivots are looked at once all are there
+      own.factor<fused>(block, edge, carried_.data(), unread_.data(), pivots, crew_, kFetchNothing);
+    });
   }
 
  private:
@@ -157,25 +142,31 @@ int64_t Factor::first_illegal() {
 }
 
 void Factor::solve(std::span<double> x) {
-  for (size_t b = blocks().size(); b-- > 0;) {
-    const Plan::Block& block = blocks()[b];
-    visit_off(block, [&](int64_t p, std::span<const int32_t> col, const double* off) {
-      double sum = x[at(p)];
-      for (const int32_t c : col) sum += x[at(c)] * *off++;
-      x[at(p)] = sum;
-    });
-    solve_block(block_factor(b), block, x.data() + block.first);
-  }
+  run_vectorised<true>([&](auto fused) {
+    for (size_t b = blocks().size(); b-- > 0;) {
+      const Plan::Block& block = blocks()[b];
+      visit_off(block, [&](int64_t p, std::span<const int32_t> col, const double* off) {
+        double sum = x[at(p)];
+        for (const int32_t c : col) sum += x[at(c)] * *off++;
+        x[at(p)] = sum;
+      });
+      const BlockFactor<double, 1> own = block_factor(b);
+      own.forward<fused>(block, x.data() + block.first);
+      own.backward(block, x.data() + block.first, kFetchNothing);
+    }
+  });
 }
 
 void Factor::solve_transposed(std::span<double> x) {
-  for (size_t b = 0; b < blocks().size(); ++b) {
-    const Plan::Block& block = blocks()[b];
-    solve_block_transposed(block_factor(b), block, x.data() + block.first);
-    visit_off(block, [&](int64_t p, std::span<const int32_t> col, const double* off) {
-      for (const int32_t c : col) x[at(c)] += x[at(p)] * *off++;
-    });
-  }
+  run_vectorised<true>([&](auto) {
+    for (size_t b = 0; b < blocks().size(); ++b) {
+      const Plan::Block& block = blocks()[b];
+      block_factor(b).transposed(block, x.data() + block.first);
+      visit_off(block, [&](int64_t p, std::span<const int32_t> col, const double* off) {
+        for (const int32_t c : col) x[at(c)] += x[at(p)] * *off++;
+      });
+    }
+  });
 }
 
 }  // namespace phasic_mpi

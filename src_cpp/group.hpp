@@ -74,6 +74,7 @@ class Group {
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
 
+  template <bool fused>
   PHASIC_MPI_INLINE void solve() {
     check_weights();
     for (size_t b = way_.blocks.size(); b-- > 0;) {
@@ -85,10 +86,10 @@ class Group {
           Value* const x = solution(right, step) + block.first;
           if (right == 0 && step == 0) {
             enter_first(block);
-            factor(block, x);
+            factor<fused>(block, x);
           } else {
             enter(block, right, step);
-            factor_.forward(block, x);
+            factor_.template forward<fused>(block, x);
           }
           if (b > 0) fetch(way_.blocks[b - 1].off_weight, way_.blocks[b - 1].n_off);
           factor_.backward(block, x, [&] { fetch_some(); });
@@ -98,13 +99,14 @@ class Group {
     store();
   }
 
+  template <bool fused>
   PHASIC_MPI_INLINE void solve_transposed() {
     check_weights();
     load_right();
     for (const Plan::Block& block : way_.blocks) {
       load_weights(block);
       leave(block);
-      factor(block, scratch_);  // which nothing reads
+      factor<fused>(block, scratch_);  // which nothing reads
       for (size_t right = 0; right < arrays_.right.size(); ++right) {
         for (int64_t step = n_steps_; step-- > 0;) solve_block_transposed(block, right, step);
       }
@@ -251,8 +253,10 @@ class Group {
   }
 
   /// Factors, and begins to solve for `x`.
+  template <bool fused>
   PHASIC_MPI_INLINE void factor(const Plan::Block& block, Value* x) {
-    factor_.factor(block, edge_, carried_, x, pivots_, crew_, [&] { fetch_some(); });
+    factor_.template factor<fused>(block, edge_, carried_, x, pivots_, crew_,
+                                   [&] { fetch_some(); });
   }
 
   PHASIC_MPI_INLINE void solve_block_transposed(const Plan::Block& block, size_t right,

@@ -1,8 +1,8 @@
 // Numbers for several theta side by side: the innermost loop of every batched kernel.
 //
-// A lane computes what a scalar would, operation by operation, and nothing is contracted or
-// reassociated, so results depend neither on how many theta share a vector nor on the instruction
-// set that works on it.
+// A lane computes what a scalar would, operation by operation, and nothing is contracted that is
+// not written so, nor reassociated. So results depend neither on how many theta share a vector nor
+// on the instruction set that works on it, but on whether that has fused operations.
 #pragma once
 
 #include <algorithm>
@@ -14,20 +14,7 @@
 #include <type_traits>
 #include <utility>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-// A function that holds all that it calls, with checks at every step, takes minutes to compile; and
-// the loader picks before ThreadSanitizer is there.
-#define PHASIC_MPI_VECTORISED
-#define PHASIC_MPI_INLINE inline
-#else
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
-/// Compiled for several instruction sets; the loader picks the best that the machine has.
-#define PHASIC_MPI_VECTORISED __attribute__((flatten, target_clones("avx2", "default")))
-#else
-#define PHASIC_MPI_VECTORISED __attribute__((flatten))
-#endif
-#define PHASIC_MPI_INLINE inline __attribute__((always_inline))
-#endif
+#include "vectorised.hpp"
 
 // Registers are passed between inlined functions only, so their calling convention is of no
 // concern.
@@ -106,6 +93,41 @@ struct alignas(kRegister * sizeof(double)) Vector {
     }
   }
 };
+
+/// sum + a b, rounded once if it is `fused`.
+template <bool fused>
+PHASIC_MPI_INLINE void add_product(double& sum, double a, double b) {
+  sum = fused ? __builtin_fma(a, b, sum) : sum + a * b;
+}
+template <bool fused, class Register>
+PHASIC_MPI_INLINE void add_product_of_registers(Register& sum, const Register& a,
+                                                const Register& b) {
+  constexpr size_t n = sizeof(Register) / sizeof(double);
+  if constexpr (!fused) {
+    sum += a * b;
+#ifdef PHASIC_MPI_HAS_FUSED_REGISTERS
+  } else if constexpr (n == 4) {
+    sum = __builtin_ia32_vfmaddpd256(a, b, sum);
+  } else if constexpr (n == 8) {
+    constexpr char kAll = -1;
+    sum = __builtin_ia32_vfmaddpd512_mask(a, b, sum, kAll, _MM_FROUND_CUR_DIRECTION);
+#endif
+  } else {
+    for (size_t i = 0; i < n; ++i) sum[i] = __builtin_fma(a[i], b[i], sum[i]);
+  }
+}
+template <bool fused, size_t n>
+PHASIC_MPI_INLINE void add_product(Vector<n>& sum, const Vector<n>& a, const Vector<n>& b) {
+  for (size_t p = 0; p < Vector<n>::kParts; ++p) {
+    add_product_of_registers<fused>(sum.part[p], a.part[p], b.part[p]);
+  }
+}
+template <bool fused, size_t n>
+PHASIC_MPI_INLINE void add_product(Vector<n>& sum, const Vector<n>& a, double b) {
+  for (size_t p = 0; p < Vector<n>::kParts; ++p) {
+    add_product_of_registers<fused>(sum.part[p], a.part[p], RealRegister{b, b, b, b});
+  }
+}
 
 /// A register's worth of numbers somewhere in an array.
 typedef double LooseRegister
@@ -226,6 +248,13 @@ struct Complexes {
     im.keep_from(first);
   }
 };
+
+/// Never fused: of four products, two would be.
+template <bool fused, size_t n, size_t m>
+PHASIC_MPI_INLINE void add_product(Complexes<n>& sum, const Complexes<n>& a,
+                                   const Complexes<m>& b) {
+  sum += a * b;
+}
 
 /// Lanes of `T`: how they are read from and written to one array per lane.
 template <class T, size_t n>
@@ -383,8 +412,9 @@ class Rows {
     for (size_t j = 0; j < rows; ++j) out.row_[j] = numbers[j];
     return out;
   }
-  PHASIC_MPI_INLINE void add_product(const Rows& multiplier, const Value& number) {
-    for (size_t j = 0; j < rows; ++j) row_[j] += multiplier.row_[j] * number;
+  template <bool fused>
+  PHASIC_MPI_INLINE void add(const Rows& multiplier, const Value& number) {
+    for (size_t j = 0; j < rows; ++j) add_product<fused>(row_[j], multiplier.row_[j], number);
   }
   PHASIC_MPI_INLINE friend Rows operator*(const Rows& a, const Value& b) {
     Rows out;
@@ -414,8 +444,9 @@ class Rows<T, 1, kRegister> {
     out.lanes_ = Lane::collect([&](size_t row) { return numbers[row]; });
     return out;
   }
-  PHASIC_MPI_INLINE void add_product(const Rows& multiplier, const Value& number) {
-    lanes_ += multiplier.lanes_ * number;
+  template <bool fused>
+  PHASIC_MPI_INLINE void add(const Rows& multiplier, const Value& number) {
+    add_product<fused>(lanes_, multiplier.lanes_, number);
   }
   PHASIC_MPI_INLINE friend Rows operator*(const Rows& a, const Value& b) {
     Rows out;

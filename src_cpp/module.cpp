@@ -350,13 +350,14 @@ Plan::Supernodes which(std::optional<bool> supernodes) {
 /// A plan that XLA's handlers find by its number while Python holds it.
 class PyPlan {
  public:
-  PyPlan(const PyTrace& trace, const Array<int64_t>& weight_slot, std::optional<bool> supernodes)
+  PyPlan(const PyTrace& trace, const Array<int64_t>& weight_slot, std::optional<bool> supernodes,
+         size_t n_threads)
       : id_(registry().new_id()) {
     const std::span<const int64_t> slots = view(weight_slot);
     {
       const py::gil_scoped_release release;
       plan_ = std::make_shared<const Plan>(trace.trace(), slots, Plan::Purpose::batches,
-                                           which(supernodes));
+                                           which(supernodes), n_threads);
     }
     registry().add(id_, plan_);
   }
@@ -365,6 +366,7 @@ class PyPlan {
   ~PyPlan() { registry().remove(id_); }
 
   [[nodiscard]] uint32_t id() const { return id_; }
+  [[nodiscard]] size_t n_lanes() const { return plan_->n_lanes(); }
   [[nodiscard]] int64_t fewest_jumps(const Array<int32_t>& from) const {
     return plan_->edges().fewest_jumps(view(from), plan_->exit_weight());
   }
@@ -428,13 +430,13 @@ class PyFactorPlan {
  public:
   PyFactorPlan(const PyTrace& trace, const Array<int64_t>& weight_slot,
                std::optional<bool> supernodes, std::optional<std::pair<size_t, size_t>> blocks,
-               std::shared_ptr<WorkspacePool> workspaces) {
+               std::shared_ptr<WorkspacePool> workspaces, size_t n_threads) {
     if (workspaces == nullptr) workspaces = std::make_shared<WorkspacePool>();
     const auto [begin, end] = blocks.value_or(std::pair{size_t{0}, trace.trace().n_blocks()});
     const std::span<const int64_t> slots = view(weight_slot);
     const py::gil_scoped_release release;
     plan_ = std::make_shared<const Plan>(trace.trace(), slots, Plan::Purpose::factors,
-                                         which(supernodes), Plan::Window{begin, end},
+                                         which(supernodes), n_threads, Plan::Window{begin, end},
                                          std::move(workspaces));
   }
 
@@ -623,9 +625,11 @@ PYBIND11_MODULE(_core, module) {
       .def("count_updates", &PyTrace::updates);
 
   py::class_<PyPlan>(module, "Plan")
-      .def(py::init<const PyTrace&, const Array<int64_t>&, std::optional<bool>>(), py::arg("trace"),
-           py::arg("weight_slot").noconvert(), py::arg("supernodes") = py::none())
+      .def(py::init<const PyTrace&, const Array<int64_t>&, std::optional<bool>, size_t>(),
+           py::arg("trace"), py::arg("weight_slot").noconvert(), py::arg("supernodes") = py::none(),
+           py::arg("n_threads") = 1)
       .def_property_readonly("id", &PyPlan::id)
+      .def_property_readonly("n_lanes", &PyPlan::n_lanes)
       .def("fewest_jumps", &PyPlan::fewest_jumps, py::arg("positions").noconvert())
       .def("time_solves", &PyPlan::time_solves, py::arg("weight").noconvert(), py::arg("at_least"));
 
@@ -633,9 +637,11 @@ PYBIND11_MODULE(_core, module) {
 
   py::class_<PyFactorPlan>(module, "FactorPlan")
       .def(py::init<const PyTrace&, const Array<int64_t>&, std::optional<bool>,
-                    std::optional<std::pair<size_t, size_t>>, std::shared_ptr<WorkspacePool>>(),
+                    std::optional<std::pair<size_t, size_t>>, std::shared_ptr<WorkspacePool>,
+                    size_t>(),
            py::arg("trace"), py::arg("weight_slot").noconvert(), py::arg("supernodes") = py::none(),
-           py::arg("blocks") = py::none(), py::arg("workspaces") = py::none())
+           py::arg("blocks") = py::none(), py::arg("workspaces") = py::none(),
+           py::arg("n_threads") = 1)
       .def_property_readonly("n_in_supernodes", &PyFactorPlan::n_in_supernodes)
       .def("factor", &PyFactorPlan::factor, py::arg("weight").noconvert(), py::arg("n_threads"));
 

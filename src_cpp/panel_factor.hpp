@@ -42,6 +42,7 @@ class PanelFactor {
     std::fill_n(rows_, sizes.panel_vertices, Panel<kRows>{});
   }
 
+  template <bool fused>
   PHASIC_MPI_INLINE void factor(const PanelProgram& program, const Real* weight,
                                 const Carried<T, n>* carried, Value* x, Pivots<T, n>& pivots) {
     for (size_t i = 0; i < program.order.size(); ++i) {
@@ -55,14 +56,16 @@ class PanelFactor {
       const std::span own(groups, at(panel.n_groups));
       groups += panel.n_groups;
       if (panel.n_rows == 1) {
-        factor_panel<1>(program, at(panel.first), own, weight, row_, lower, pivots);
+        factor_panel<fused, 1>(program, at(panel.first), own, weight, row_, lower, pivots);
       } else {
-        factor_panel<kRows>(program, at(panel.first), own, weight, rows_, lower_rows, pivots);
+        factor_panel<fused, kRows>(program, at(panel.first), own, weight, rows_, lower_rows,
+                                   pivots);
       }
     }
     permute_back(program, x);
   }
 
+  template <bool fused>
   PHASIC_MPI_INLINE void forward(const PanelProgram& program, Value* x) const {
     permute(program, x, x_);
     const PanelProgram::Group* groups = program.groups.data();
@@ -72,9 +75,9 @@ class PanelFactor {
       const std::span own(groups, at(panel.n_groups));
       groups += panel.n_groups;
       if (panel.n_rows == 1) {
-        forward_panel<1>(at(panel.first), own, lower);
+        forward_panel<fused, 1>(at(panel.first), own, lower);
       } else {
-        forward_panel<kRows>(at(panel.first), own, lower_rows);
+        forward_panel<fused, kRows>(at(panel.first), own, lower_rows);
       }
     }
     permute_back(program, x);
@@ -140,7 +143,7 @@ class PanelFactor {
   }
 
   /// `row` is zero before and after.
-  template <size_t rows>
+  template <bool fused, size_t rows>
   PHASIC_MPI_INLINE void factor_panel(const PanelProgram& program, size_t first,
                                       std::span<const PanelProgram::Group> groups,
                                       const Real* weight, Panel<rows>* row, Panel<rows>*& lower,
@@ -158,14 +161,14 @@ class PanelFactor {
       size_t k = at(group.first);
       size_t left = at(group.n_rows);
       for (; left >= kTogether<rows>; left -= kTogether<rows>, k += kTogether<rows>) {
-        eliminate<rows, kTogether<rows>>(program, k, row, escape, x, lower);
+        eliminate<fused, rows, kTogether<rows>>(program, k, row, escape, x, lower);
       }
       if (kTogether<rows> > 2 && left >= 2) {
-        eliminate<rows, 2>(program, k, row, escape, x, lower);
+        eliminate<fused, rows, 2>(program, k, row, escape, x, lower);
         left -= 2;
         k += 2;
       }
-      if (left == 1) eliminate<rows, 1>(program, k, row, escape, x, lower);
+      if (left == 1) eliminate<fused, rows, 1>(program, k, row, escape, x, lower);
     }
     for (size_t j = 0; j < rows; ++j) {
       const size_t i = first + j;
@@ -183,7 +186,7 @@ class PanelFactor {
       inverse_[i] = pivots.invert(pivot);
       if (j + 1 == rows) break;
       diagonal.keep_from(j + 1);
-      eliminate<rows, 1>(program, i, row, escape, x, lower);
+      eliminate<fused, rows, 1>(program, i, row, escape, x, lower);
     }
     for (size_t j = 0; j < rows; ++j) {
       row[first + j] = Panel<rows>{};
@@ -196,7 +199,7 @@ class PanelFactor {
 
   /// Jumps from the rows in `row` to vertices k..k + together - 1 go on along their rows of U,
   /// which share their columns beyond the last of them.
-  template <size_t rows, size_t together>
+  template <bool fused, size_t rows, size_t together>
   PHASIC_MPI_INLINE void eliminate(const PanelProgram& program, size_t k, Panel<rows>* row,
                                    Panel<rows>& escape, Panel<rows>& x, Panel<rows>*& lower) {
     std::array<Panel<rows>, together> multiplier;
@@ -205,11 +208,11 @@ class PanelFactor {
       multiplier[j] = row[k + j] * inverse_[k + j];
       row[k + j] = Panel<rows>{};
       *lower++ = multiplier[j];
-      escape.add_product(multiplier[j], escape_[k + j]);
-      x.add_product(multiplier[j], x_[k + j]);
+      escape.template add<fused>(multiplier[j], escape_[k + j]);
+      x.template add<fused>(multiplier[j], x_[k + j]);
       upper[j] = upper_ + program.upper_ptr[k + j];
       for (size_t later = j + 1; later < together; ++later) {
-        row[k + later].add_product(multiplier[j], *upper[j]++);
+        row[k + later].template add<fused>(multiplier[j], *upper[j]++);
       }
     }
     const size_t last = k + together - 1;
@@ -217,23 +220,23 @@ class PanelFactor {
     const int64_t count = program.upper_ptr[last + 1] - program.upper_ptr[last];
     for (int64_t c = 0; c < count; ++c) {
       Panel<rows> sum = row[col[c]];
-      for (size_t j = 0; j < together; ++j) sum.add_product(multiplier[j], upper[j][c]);
+      for (size_t j = 0; j < together; ++j) sum.template add<fused>(multiplier[j], upper[j][c]);
       row[col[c]] = sum;
     }
   }
 
-  template <size_t rows>
+  template <bool fused, size_t rows>
   PHASIC_MPI_INLINE void forward_panel(size_t first, std::span<const PanelProgram::Group> groups,
                                        const Panel<rows>*& lower) const {
     auto x = Panel<rows>::load(x_ + first);
     for (const PanelProgram::Group& group : groups) {
       for (int32_t k = group.first; k < group.first + group.n_rows; ++k) {
-        x.add_product(*lower++, x_[k]);
+        x.template add<fused>(*lower++, x_[k]);
       }
     }
     for (size_t j = 0; j < rows; ++j) {
       x_[first + j] = x.get(j);
-      if (j + 1 < rows) x.add_product(*lower++, x_[first + j]);
+      if (j + 1 < rows) x.template add<fused>(*lower++, x_[first + j]);
     }
   }
 

@@ -13,6 +13,13 @@ namespace {
 constexpr int64_t kDense = 8;
 constexpr int64_t kDenseLanes = 24;
 
+// Nanoseconds of a block of one vertex and of an edge between blocks, and how much less blocks take
+// for each of several theta side by side; those that dense panels of one theta pay for take more.
+constexpr double kVertex = 10.0;
+constexpr double kEdge = 2.0;
+constexpr double kGain = 4.0;
+constexpr double kLoss = 1.3;
+
 size_t at(int64_t index) { return static_cast<size_t>(index); }
 
 void require(bool fits, const char* problem) {
@@ -48,10 +55,12 @@ void raise(Plan::Sizes& sizes, const Plan::Block& block) {
 }  // namespace
 
 Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Purpose purpose,
-           Supernodes supernodes, Window window, std::shared_ptr<WorkspacePool> workspaces)
+           Supernodes supernodes, size_t n_threads, Window window,
+           std::shared_ptr<WorkspacePool> workspaces)
     : purpose_(purpose),
       n_weights_(weight_slot.size()),
       n_transient_(trace.n_transient()),
+      n_products_(trace.pattern_ptr.size() - 1),
       sparse_(trace.pattern_ptr.size() - 1),
       panels_(trace.pattern_ptr.size() - 1),
       supernodes_(trace.pattern_ptr.size() - 1),
@@ -68,7 +77,7 @@ Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Purpose
   off_ptr_.assign(begin, end + 1);
   off_col_.assign(trace.off_col.begin() + *begin, trace.off_col.begin() + *end);
   exit_weight_.assign(at(end - begin), -1);
-  std::vector<Block> blocks = place_edges(trace, weight_slot, supernodes, window);
+  std::vector<Block> blocks = place_edges(trace, weight_slot, supernodes, n_threads, window);
   if (purpose == Purpose::batches) {
     for (const Use use : {Use::one_complex, Use::many}) {
       ways_[static_cast<size_t>(use)] = make_way(blocks, use);
@@ -76,11 +85,12 @@ Plan::Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Purpose
     edges_ = EdgeMatrix(trace, weight_slot);
   }
   ways_[static_cast<size_t>(Use::one)] = make_way(std::move(blocks), Use::one);
+  if (purpose == Purpose::batches) n_lanes_ = choose_lanes(trace);
 }
 
 std::vector<Plan::Block> Plan::place_edges(const TraceView& trace,
                                            std::span<const int64_t> weight_slot,
-                                           Supernodes supernodes, Window window) {
+                                           Supernodes supernodes, size_t n_threads, Window window) {
   const auto index_of = [&](int64_t slot) {
     return std::ranges::lower_bound(weight_slot, slot) - weight_slot.begin();
   };
@@ -98,6 +108,7 @@ std::vector<Plan::Block> Plan::place_edges(const TraceView& trace,
 
   std::vector<Block> blocks(window.end - window.begin);
   std::vector<int64_t> model(panels_.size(), -1);  // the first block of each pattern
+  std::vector<Task> tasks;
   for (size_t b = window.begin; b < window.end; ++b) {
     const int64_t first = trace.block_ptr[b];
     const int64_t last = trace.block_ptr[b + 1];
@@ -132,7 +143,7 @@ std::vector<Plan::Block> Plan::place_edges(const TraceView& trace,
                              trace.col.data(),
                              edges,
                              trace.value_ptr[b]};
-      add_programs(view, pattern, supernodes);
+      tasks.push_back({pattern, view, supernodes});
     } else {
       const Block& other = blocks[at(model[pattern]) - window.begin];
       const int64_t shift = trace.value_ptr[b] - trace.value_ptr[at(model[pattern])];
@@ -141,6 +152,12 @@ std::vector<Plan::Block> Plan::place_edges(const TraceView& trace,
                   [&](int64_t slot, int64_t other_slot) { return slot == other_slot + shift; }),
               "blocks of one pattern have different edges");
     }
+  }
+  add_programs(std::move(tasks), n_threads);
+  for (size_t b = window.begin; b < window.end; ++b) {
+    if (trace.block_pattern[b] < 0) continue;
+    const size_t pattern = at(trace.block_pattern[b]);
+    Block& block = blocks[b - window.begin];
     block.sparse = sparse_[pattern].get();
     block.panels = panels_[pattern].get();
     block.supernodes = supernodes_[pattern].get();
@@ -148,24 +165,74 @@ std::vector<Plan::Block> Plan::place_edges(const TraceView& trace,
   return blocks;
 }
 
-void Plan::add_programs(const PatternView& pattern, size_t index, Supernodes supernodes) {
-  const int64_t n_products = count_products(pattern);
+/// The last to begin takes least.
+void Plan::add_programs(std::vector<Task> tasks, size_t n_threads) {
+  std::ranges::stable_sort(tasks, {}, [](const Task& task) { return task.view.n_entries(); });
+  TaskPool pool(n_threads);
+  for (const Task& task : tasks) {
+    pool.add([this, &task, &pool](size_t) {
+      add_programs(task, pool);
+      return Status::ok;
+    });
+  }
+  pool.run();
+}
+
+void Plan::add_programs(const Task& task, TaskPool& pool) {
+  const PatternView& view = task.view;
+  const int64_t n_products = count_products(view);
+  n_products_[task.pattern] = n_products;
   const bool has_places = n_products <= std::numeric_limits<int32_t>::max();
-  const bool is_dense = !has_places || n_products > kDense * pattern.n_entries();
+  const bool is_dense = !has_places || n_products > kDense * view.n_entries();
+  const bool is_for_one = purpose_ == Purpose::factors;
+  const auto add_panels = [this, &task](size_t) {
+    panels_[task.pattern] = std::make_unique<const PanelProgram>(task.view);
+    return Status::ok;
+  };
+  if (is_dense && !is_for_one) pool.add(add_panels);
   // What never pays need not be analysed.
-  if (supernodes == Supernodes::all || (supernodes == Supernodes::by_cost && is_dense)) {
-    auto program = std::make_unique<const SupernodeProgram>(pattern);
-    if (supernodes == Supernodes::all ||
-        program->cost() < PanelProgram::cost(n_products, pattern.n_entries())) {
-      supernodes_[index] = std::move(program);
+  if (task.supernodes == Supernodes::all || (task.supernodes == Supernodes::by_cost && is_dense)) {
+    auto program = std::make_unique<const SupernodeProgram>(view);
+    if (task.supernodes == Supernodes::all ||
+        program->cost() < PanelProgram::cost(n_products, view.n_entries())) {
+      supernodes_[task.pattern] = std::move(program);
+      if (is_for_one) return;
     }
   }
-  const bool is_for_one = purpose_ == Purpose::factors;
-  if (is_for_one && supernodes_[index] != nullptr) return;
-  if (is_dense) panels_[index] = std::make_unique<const PanelProgram>(pattern);
-  if (is_for_one ? !is_dense : has_places && n_products <= kDenseLanes * pattern.n_entries()) {
-    sparse_[index] = std::make_unique<const SparseProgram>(pattern);
+  if (is_dense && is_for_one) add_panels(0);
+  if (is_for_one ? !is_dense : has_places && n_products <= kDenseLanes * view.n_entries()) {
+    sparse_[task.pattern] = std::make_unique<const SparseProgram>(view);
   }
+}
+
+/// By the time that one theta takes, alone and as one of several.
+size_t Plan::choose_lanes(const TraceView& trace) const {
+  double alone = 0.0;
+  double beside = 0.0;
+  for (const int32_t pattern : trace.block_pattern) {
+    const auto add = [&](double cost_alone, double cost_beside) {
+      alone += cost_alone;
+      beside += cost_beside;
+    };
+    if (pattern < 0) {
+      add(kVertex, kVertex / kGain);
+      continue;
+    }
+    const int64_t n_products = n_products_[at(pattern)];
+    const int64_t row = trace.pattern_ptr[at(pattern)];
+    const int64_t end = trace.pattern_ptr[at(pattern) + 1];
+    const int64_t n_entries = trace.row_ptr[at(end)] - trace.row_ptr[at(row)];
+    const double cost = PanelProgram::cost(n_products, n_entries);
+    const SupernodeProgram* const supernodes = supernodes_[at(pattern)].get();
+    if (supernodes == nullptr) {
+      add(cost, cost / kGain);
+    } else {
+      add(supernodes->cost(), cost * kLoss);
+    }
+  }
+  const double off = kEdge * static_cast<double>(trace.off_col.size());
+  if (alone + off < beside + off / kGain) return 1;
+  return way(Use::many).sizes.panel_vertices > 0 ? 4 : 8;  // large blocks leave the cache with more
 }
 
 Plan::Sizes Plan::sizes_of(const Block& block) {

@@ -10,6 +10,7 @@
 #include "edge_matrix.hpp"
 #include "elimination.hpp"
 #include "supernodes.hpp"
+#include "task_pool.hpp"
 #include "trace_view.hpp"
 #include "workspace.hpp"
 
@@ -32,17 +33,18 @@ class Plan {
     size_t end;
   };
 
-  /// `weight_slot` ascends strictly, and holds every slot of an edge between blocks. Throws
-  /// std::invalid_argument if it does not fit.
+  /// Made by `n_threads`, at least 1. `weight_slot` ascends strictly, and holds every slot of an
+  /// edge between blocks. Throws std::invalid_argument if it does not fit.
   Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Purpose purpose,
-       Supernodes supernodes)
-      : Plan(trace, weight_slot, purpose, supernodes, {0, trace.n_blocks()},
+       Supernodes supernodes, size_t n_threads)
+      : Plan(trace, weight_slot, purpose, supernodes, n_threads, {0, trace.n_blocks()},
              std::make_shared<WorkspacePool>()) {}
 
   /// Of a window alone; positions and weights keep their numbers in the whole trace. Plans may hand
   /// on their memory by sharing `workspaces`.
   Plan(const TraceView& trace, std::span<const int64_t> weight_slot, Purpose purpose,
-       Supernodes supernodes, Window window, std::shared_ptr<WorkspacePool> workspaces);
+       Supernodes supernodes, size_t n_threads, Window window,
+       std::shared_ptr<WorkspacePool> workspaces);
 
   /// One diagonal block and its ranges of weights. It has one program, or none if it is one vertex.
   struct Block {
@@ -100,18 +102,28 @@ class Plan {
   [[nodiscard]] std::span<const int32_t> exit_weight() const { return exit_weight_; }
   [[nodiscard]] const EdgeMatrix& edges() const { return edges_; }
 
-  /// How many theta to factor side by side: large blocks leave the cache with fewer.
-  [[nodiscard]] size_t n_lanes() const { return way(Use::many).sizes.panel_vertices > 0 ? 4 : 8; }
+  /// How many theta to factor side by side, or 1 if one by one is faster; with real numbers.
+  [[nodiscard]] size_t n_lanes() const { return n_lanes_; }
 
   /// Memory for threads that solve.
   [[nodiscard]] WorkspacePool& workspaces() const { return *workspaces_; }
 
  private:
+  /// A pattern, of which programs are to be made.
+  struct Task {
+    size_t pattern;
+    PatternView view;
+    Supernodes supernodes;
+  };
+
   [[nodiscard]] std::vector<Block> place_edges(const TraceView& trace,
                                                std::span<const int64_t> weight_slot,
-                                               Supernodes supernodes, Window window);
-  void add_programs(const PatternView& pattern, size_t index, Supernodes supernodes);
+                                               Supernodes supernodes, size_t n_threads,
+                                               Window window);
+  void add_programs(std::vector<Task> tasks, size_t n_threads);
+  void add_programs(const Task& task, TaskPool& pool);
   [[nodiscard]] static Way make_way(std::vector<Block> blocks, Use use);
+  [[nodiscard]] size_t choose_lanes(const TraceView& trace) const;
 
   Purpose purpose_;
   size_t n_weights_;
@@ -120,10 +132,12 @@ class Plan {
   std::vector<int64_t> off_ptr_;
   std::vector<int32_t> off_col_;
   std::vector<int32_t> exit_weight_;
-  std::vector<std::unique_ptr<const SparseProgram>> sparse_;  // of each pattern, or null
+  std::vector<int64_t> n_products_;                           // of each pattern
+  std::vector<std::unique_ptr<const SparseProgram>> sparse_;  // or null
   std::vector<std::unique_ptr<const PanelProgram>> panels_;
   std::vector<std::unique_ptr<const SupernodeProgram>> supernodes_;
   std::array<Way, 3> ways_;
+  size_t n_lanes_ = 1;
   EdgeMatrix edges_;
   std::shared_ptr<WorkspacePool> workspaces_;
 };

@@ -11,22 +11,6 @@
 namespace phasic_mpi {
 namespace {
 
-PHASIC_MPI_VECTORISED void run(Group<double, 8>& group, bool transposed) {
-  transposed ? group.solve_transposed() : group.solve();
-}
-PHASIC_MPI_VECTORISED void run(Group<double, 4>& group, bool transposed) {
-  transposed ? group.solve_transposed() : group.solve();
-}
-PHASIC_MPI_VECTORISED void run(Group<double, 1>& group, bool transposed) {
-  transposed ? group.solve_transposed() : group.solve();
-}
-PHASIC_MPI_VECTORISED void run(Group<std::complex<double>, 4>& group, bool transposed) {
-  transposed ? group.solve_transposed() : group.solve();
-}
-PHASIC_MPI_VECTORISED void run(Group<std::complex<double>, 1>& group, bool transposed) {
-  transposed ? group.solve_transposed() : group.solve();
-}
-
 // Threads that can be of use for one factorisation, beside the first.
 constexpr size_t kHelpers = 15;
 
@@ -123,7 +107,9 @@ void BatchSolver<T>::run_lanes(size_t task) {
                             lanes_of(own, &Item::solution)});
   }
   Group<T, n> group(*plan_, systems_.n_steps, arrays, crew_);
-  phasic_mpi::run(group, transposed_);
+  run_vectorised<std::is_same_v<T, double>>([&](auto fused) {
+    transposed_ ? group.template solve_transposed<fused>() : group.template solve<fused>();
+  });
 }
 
 template class BatchSolver<double>;

@@ -37,7 +37,7 @@ class SparseFactor {
   }
 
   /// Factors, and solves (I - L) x = carried x.
-  template <class Fetch>
+  template <bool fused, class Fetch>
   PHASIC_MPI_INLINE void factor(const SparseProgram& program, Carried<T, n>* carried, Value* x,
                                 Pivots<T, n>& pivots, const Fetch& fetch) {
     Value* const entry = entry_;
@@ -60,24 +60,27 @@ class SparseFactor {
         const Value* const upper_before = entry + step_before.upper;
         const Value between = *upper_before;
         for (int32_t r = 0; r < step.n_both; ++r, ++both) {
-          const Value first = meet(before, entry[both->before], carried[both->vertex]);
-          entry[both->entry] += first * between;
-          const Value second = meet(pivot, entry[both->entry], carried[both->vertex]);
+          const Value first = meet<fused>(before, entry[both->before], carried[both->vertex]);
+          add_product<fused>(entry[both->entry], first, between);
+          const Value second = meet<fused>(pivot, entry[both->entry], carried[both->vertex]);
           for (int32_t c = 0; c < step.n_updates; ++c) {
             Value updated = entry[*target];
-            updated += first * upper_before[c + 1];
-            updated += second * upper[c];
+            add_product<fused>(updated, first, upper_before[c + 1]);
+            add_product<fused>(updated, second, upper[c]);
             entry[*target++] = updated;
           }
         }
       }
       for (int32_t r = 0; r < step.n_alone; ++r, ++alone) {
-        const Value multiplier = meet(pivot, entry[alone->entry], carried[alone->vertex]);
-        for (int32_t c = 0; c < step.n_updates; ++c) entry[*target++] += multiplier * upper[c];
+        const Value multiplier = meet<fused>(pivot, entry[alone->entry], carried[alone->vertex]);
+        for (int32_t c = 0; c < step.n_updates; ++c) {
+          add_product<fused>(entry[*target++], multiplier, upper[c]);
+        }
       }
     }
   }
 
+  template <bool fused>
   PHASIC_MPI_INLINE void forward(const SparseProgram& program, Value* x) const {
     const SparseProgram::Both* both = program.both.data();
     const SparseProgram::Alone* alone = program.alone.data();
@@ -85,11 +88,11 @@ class SparseFactor {
     for (const SparseProgram::Step& step : program.steps) {
       const Value own = x[step.vertex];
       for (int32_t r = 0; r < step.n_both; ++r, ++both) {
-        x[both->vertex] += entry_[both->before] * before;
-        x[both->vertex] += entry_[both->entry] * own;
+        add_product<fused>(x[both->vertex], entry_[both->before], before);
+        add_product<fused>(x[both->vertex], entry_[both->entry], own);
       }
       for (int32_t r = 0; r < step.n_alone; ++r, ++alone) {
-        x[alone->vertex] += entry_[alone->entry] * own;
+        add_product<fused>(x[alone->vertex], entry_[alone->entry], own);
       }
       before = own;
     }
@@ -156,11 +159,12 @@ class SparseFactor {
 
   /// The jump from a row to a pivot becomes a multiplier, by which all that the pivot's row carries
   /// along is added to what the row carries.
+  template <bool fused>
   PHASIC_MPI_INLINE static Value meet(const Pivot& pivot, Value& entry, Carried<T, n>& carried) {
     const Value multiplier = entry * pivot.inverse;
     entry = multiplier;
-    carried.escape += multiplier * pivot.carried.escape;
-    carried.x += multiplier * pivot.carried.x;
+    add_product<fused>(carried.escape, multiplier, pivot.carried.escape);
+    add_product<fused>(carried.x, multiplier, pivot.carried.x);
     return multiplier;
   }
 

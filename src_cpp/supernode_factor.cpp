@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "dense_products.hpp"
+#include "vectorised.hpp"
 
 namespace phasic_mpi {
 namespace {
@@ -70,7 +71,7 @@ void SupernodeFactor::factor_panel(Run& run, size_t index, Scratch& scratch) con
     run.is_done[at(program.updates[at(u)].panel)].wait(false);
     update(program, panel, program.updates[at(u)], scratch);
   }
-  eliminate(panel, scratch.pivots);
+  eliminate(panel, scratch);
   run.is_done[index] = true;
   run.is_done[index].notify_all();
   const double* solved = upper(panel) + panel.width + panel.upper.n_later + 1;
@@ -126,7 +127,7 @@ void SupernodeFactor::update(const SupernodeProgram& program, const Panel& panel
                                  .rows = scratch.columns.data(),
                                  .columns = scratch.rows.data(),
                                  .only_behind = true};
-    products.add();
+    products.add(scratch.room.get());
   }
   if (has_rows) {
     scratch.columns.push_back(panel.width + panel.upper.n_later);
@@ -143,25 +144,27 @@ void SupernodeFactor::update(const SupernodeProgram& program, const Panel& panel
                                  .rows = scratch.rows.data(),
                                  .columns = scratch.columns.data(),
                                  .only_behind = true};
-    products.add();
+    products.add(scratch.room.get());
   }
 }
 
-void SupernodeFactor::eliminate(const Panel& panel, Pivots<double, 1>& pivots) const {
+void SupernodeFactor::eliminate(const Panel& panel, Scratch& scratch) const {
   const size_t width = at(panel.width);
+  double* const room = scratch.room.get();
   for (size_t begin = 0; begin < width; begin += kTogether) {
     const size_t end = std::min(begin + kTogether, width);
-    if (begin > 0) meet(panel, {0, begin}, {begin, end}, begin);
+    if (begin > 0) meet(panel, {0, begin}, {begin, end}, begin, room);
     for (size_t pivot = begin; pivot < end; ++pivot) {
-      if (pivot > begin) meet(panel, {begin, pivot}, {pivot, pivot + 1}, pivot + 1);
-      invert(panel, pivot, pivots);
+      if (pivot > begin) meet(panel, {begin, pivot}, {pivot, pivot + 1}, pivot + 1, room);
+      invert(panel, pivot, scratch.pivots);
     }
   }
 }
 
 /// Rows of U and columns of L that belong to some pivots take products with those of earlier ones,
 /// beginning at vertex `first` of the panel.
-void SupernodeFactor::meet(const Panel& panel, Pivot earlier, Pivot own, size_t first) const {
+void SupernodeFactor::meet(const Panel& panel, Pivot earlier, Pivot own, size_t first,
+                           double* room) const {
   const size_t up = at(panel.upper.stride);
   const size_t low = at(panel.lower.stride);
   DenseProducts products{
@@ -177,14 +180,14 @@ void SupernodeFactor::meet(const Panel& panel, Pivot earlier, Pivot own, size_t 
       .rows = nullptr,
       .columns = nullptr,
       .only_behind = false};
-  products.add();
+  products.add(room);
   products.left = upper(panel) + earlier.begin * up + own.begin;
   products.right = lower(panel) + earlier.begin * low + first;
   std::swap(products.left_stride, products.right_stride);
   products.n_columns = at(panel.width + panel.lower.n_later) - first;
   products.target = lower(panel) + own.begin * low + first;
   products.target_stride = low;
-  products.add();
+  products.add(room);
 }
 
 /// The column of L becomes multipliers. The diagonal has jumps back: GTH leaves them out.
@@ -211,39 +214,45 @@ void SupernodeFactor::permute_back(const SupernodeProgram& program, double* x) c
 }
 
 void SupernodeFactor::forward(const SupernodeProgram& program, double* x) const {
-  permute(program, x);
-  for (size_t p = 0; p + 1 < program.panels.size(); ++p) {
-    const Panel& panel = program.panels[p];
-    const int32_t* const later = program.later.data() + panel.lower.later;
-    double* const own = x_ + panel.first;
-    const double* column = lower(panel);
-    for (int32_t k = 0; k < panel.width; ++k, column += panel.lower.stride) {
-      for (int32_t c = k + 1; c < panel.width; ++c) own[c] += column[c] * own[k];
-      for (int32_t i = 0; i < panel.lower.n_later; ++i) {
-        x_[later[i]] += column[panel.width + i] * own[k];
+  run_vectorised<true>([&](auto fused) {
+    permute(program, x);
+    for (size_t p = 0; p + 1 < program.panels.size(); ++p) {
+      const Panel& panel = program.panels[p];
+      const int32_t* const later = program.later.data() + panel.lower.later;
+      double* const own = x_ + panel.first;
+      const double* column = lower(panel);
+      for (int32_t k = 0; k < panel.width; ++k, column += panel.lower.stride) {
+        for (int32_t c = k + 1; c < panel.width; ++c) {
+          add_product<fused>(own[c], column[c], own[k]);
+        }
+        for (int32_t i = 0; i < panel.lower.n_later; ++i) {
+          add_product<fused>(x_[later[i]], column[panel.width + i], own[k]);
+        }
       }
     }
-  }
-  permute_back(program, x);
+    permute_back(program, x);
+  });
 }
 
 void SupernodeFactor::backward(const SupernodeProgram& program, double* x) const {
-  permute(program, x);
-  for (size_t p = program.panels.size() - 1; p-- > 0;) {
-    const Panel& panel = program.panels[p];
-    const int32_t* const later = program.later.data() + panel.upper.later;
-    double* const own = x_ + panel.first;
-    const double* row = upper(panel) + int64_t{panel.width} * panel.upper.stride;
-    for (int32_t k = panel.width; k-- > 0;) {
-      row -= panel.upper.stride;
-      double sum = own[k];
-      // The first column is the last to be known.
-      for (int32_t i = panel.upper.n_later; i-- > 0;) sum += row[panel.width + i] * x_[later[i]];
-      for (int32_t c = panel.width; c-- > k + 1;) sum += row[c] * own[c];
-      own[k] = sum * inverse_[panel.first + k];
+  run_vectorised<true>([&](auto) {
+    permute(program, x);
+    for (size_t p = program.panels.size() - 1; p-- > 0;) {
+      const Panel& panel = program.panels[p];
+      const int32_t* const later = program.later.data() + panel.upper.later;
+      double* const own = x_ + panel.first;
+      const double* row = upper(panel) + int64_t{panel.width} * panel.upper.stride;
+      for (int32_t k = panel.width; k-- > 0;) {
+        row -= panel.upper.stride;
+        double sum = own[k];
+        // The first column is the last to be known.
+        for (int32_t i = panel.upper.n_later; i-- > 0;) sum += row[panel.width + i] * x_[later[i]];
+        for (int32_t c = panel.width; c-- > k + 1;) sum += row[c] * own[c];
+        own[k] = sum * inverse_[panel.first + k];
+      }
     }
-  }
-  permute_back(program, x);
+    permute_back(program, x);
+  });
 }
 
 int32_t SupernodeFactor::first_illegal(const SupernodeProgram& program) const {
@@ -254,34 +263,37 @@ int32_t SupernodeFactor::first_illegal(const SupernodeProgram& program) const {
 }
 
 void SupernodeFactor::transposed(const SupernodeProgram& program, double* x) const {
-  permute(program, x);
-  for (size_t p = 0; p + 1 < program.panels.size(); ++p) {
-    const Panel& panel = program.panels[p];
-    const int32_t* const later = program.later.data() + panel.upper.later;
-    double* const own = x_ + panel.first;
-    const double* row = upper(panel);
-    for (int32_t k = 0; k < panel.width; ++k, row += panel.upper.stride) {
-      own[k] *= inverse_[panel.first + k];
-      for (int32_t c = k + 1; c < panel.width; ++c) own[c] += row[c] * own[k];
-      for (int32_t i = 0; i < panel.upper.n_later; ++i) {
-        x_[later[i]] += row[panel.width + i] * own[k];
+  run_vectorised<true>([&](auto) {
+    permute(program, x);
+    for (size_t p = 0; p + 1 < program.panels.size(); ++p) {
+      const Panel& panel = program.panels[p];
+      const int32_t* const later = program.later.data() + panel.upper.later;
+      double* const own = x_ + panel.first;
+      const double* row = upper(panel);
+      for (int32_t k = 0; k < panel.width; ++k, row += panel.upper.stride) {
+        own[k] *= inverse_[panel.first + k];
+        for (int32_t c = k + 1; c < panel.width; ++c) own[c] += row[c] * own[k];
+        for (int32_t i = 0; i < panel.upper.n_later; ++i) {
+          x_[later[i]] += row[panel.width + i] * own[k];
+        }
       }
     }
-  }
-  for (size_t p = program.panels.size() - 1; p-- > 0;) {
-    const Panel& panel = program.panels[p];
-    const int32_t* const later = program.later.data() + panel.lower.later;
-    double* const own = x_ + panel.first;
-    const double* column = lower(panel) + int64_t{panel.width} * panel.lower.stride;
-    for (int32_t k = panel.width; k-- > 0;) {
-      column -= panel.lower.stride;
-      double sum = own[k];
-      for (int32_t i = panel.lower.n_later; i-- > 0;) sum += column[panel.width + i] * x_[later[i]];
-      for (int32_t c = panel.width; c-- > k + 1;) sum += column[c] * own[c];
-      own[k] = sum;
+    for (size_t p = program.panels.size() - 1; p-- > 0;) {
+      const Panel& panel = program.panels[p];
+      const int32_t* const later = program.later.data() + panel.lower.later;
+      double* const own = x_ + panel.first;
+      const double* column = lower(panel) + int64_t{panel.width} * panel.lower.stride;
+      for (int32_t k = panel.width; k-- > 0;) {
+        column -= panel.lower.stride;
+        double sum = own[k];
+        for (int32_t i = panel.lower.n_later; i-- > 0;)
+          sum += column[panel.width + i] * x_[later[i]];
+        for (int32_t c = panel.width; c-- > k + 1;) sum += column[c] * own[c];
+        own[k] = sum;
+      }
     }
-  }
-  permute_back(program, x);
+    permute_back(program, x);
+  });
 }
 
 }  // namespace phasic_mpi

@@ -4,9 +4,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "crew.hpp"
+#include "dense_products.hpp"
 #include "pivots.hpp"
 #include "supernodes.hpp"
 #include "workspace.hpp"
@@ -52,7 +54,10 @@ class SupernodeFactor {
   };
   /// Memory of a thread.
   struct Scratch {
-    explicit Scratch(size_t n) : upper_place(n), lower_place(n) {
+    explicit Scratch(size_t n)
+        : upper_place(n),
+          lower_place(n),
+          room(std::make_unique_for_overwrite<double[]>(DenseProducts::kRoom)) {
       columns.reserve(n + SupernodeProgram::kCarried);
       rows.reserve(n);
     }
@@ -61,6 +66,7 @@ class SupernodeFactor {
     std::vector<int32_t> lower_place;
     std::vector<int32_t> columns;  // of the panel at hand, that an update goes to
     std::vector<int32_t> rows;
+    std::unique_ptr<double[]> room;  // for products
     Pivots<double, 1> pivots;
   };
 
@@ -69,8 +75,8 @@ class SupernodeFactor {
   void fill(const Run& run, size_t index) const;
   void update(const SupernodeProgram& program, const Panel& panel,
               const SupernodeProgram::Update& update, Scratch& scratch) const;
-  void eliminate(const Panel& panel, Pivots<double, 1>& pivots) const;
-  void meet(const Panel& panel, Pivot earlier, Pivot own, size_t first) const;
+  void eliminate(const Panel& panel, Scratch& scratch) const;
+  void meet(const Panel& panel, Pivot earlier, Pivot own, size_t first, double* room) const;
   void invert(const Panel& panel, size_t pivot, Pivots<double, 1>& pivots) const;
 
   void permute(const SupernodeProgram& program, const double* x) const;

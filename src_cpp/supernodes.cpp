@@ -21,9 +21,8 @@ struct SupernodeProgram::Side {
   Half Panel::* half;
   Reach Update::* pivots;  // of an update, that the panel has in the other half,
   Reach Update::* own;     // and in this one
-  int32_t n_more;          // columns behind the vertices
-  std::vector<std::pair<int32_t, int32_t>> ends;  // of edges: panel and later vertex, ascending
-  size_t next_end = 0;
+  bool is_upper;
+  int32_t n_more;             // columns behind the vertices
   std::vector<int32_t> seen;  // the last panel that had each vertex
 };
 
@@ -44,22 +43,28 @@ SupernodeProgram::SupernodeProgram(const PatternView& pattern)
   }
   panels.push_back({static_cast<int32_t>(order.size()), 0, {}, {}, 0, 0, 0});
   for (int32_t& pivot : parent) pivot = pivot < 0 ? -1 : panel_of[at(pivot)];
-  add_units(parent, add_panels(pattern));
-  add_edges(pattern);
+  const Grouped<Ends> ends = ends_by_panel(pattern);
+  add_units(parent, add_panels(ends));
+  add_edges(ends);
+}
+
+Grouped<SupernodeProgram::Ends> SupernodeProgram::ends_by_panel(const PatternView& pattern) const {
+  return {panels.size(), [&](const auto& put) {
+            int32_t weight = 0;
+            visit_edges(pattern, [&](int32_t row, int32_t column) {
+              const Ends ends{weight++, row, column};
+              put(at(panel_of[at(ends.pivot())]), ends);
+            });
+          }};
 }
 
 /// Later vertices and updates of all panels, by elimination panel by panel. Returns the products
 /// that go to each.
-std::vector<int64_t> SupernodeProgram::add_panels(const PatternView& pattern) {
-  std::vector<int32_t> unseen(pattern.n(), -1);
+std::vector<int64_t> SupernodeProgram::add_panels(const Grouped<Ends>& ends) {
+  std::vector<int32_t> unseen(order.size(), -1);
   std::array<Side, 2> sides{
-      Side{&Panel::upper, &Update::lower, &Update::upper, kCarried, {}, 0, unseen},
-      Side{&Panel::lower, &Update::upper, &Update::lower, 0, {}, 0, unseen}};
-  visit_edges(pattern, [&](int32_t row, int32_t column) {
-    sides[row < column ? 0 : 1].ends.emplace_back(panel_of[at(std::min(row, column))],
-                                                  std::max(row, column));
-  });
-  for (Side& side : sides) std::ranges::sort(side.ends);
+      Side{&Panel::upper, &Update::lower, &Update::upper, true, kCarried, unseen},
+      Side{&Panel::lower, &Update::upper, &Update::lower, false, 0, unseen}};
   std::vector<std::vector<Update>> pending(panels.size());
   std::vector<int64_t> work;
   for (size_t p = 0; p + 1 < panels.size(); ++p) {
@@ -68,7 +73,7 @@ std::vector<int64_t> SupernodeProgram::add_panels(const PatternView& pattern) {
     panel.values = n_values;
     const std::vector<Update> own = std::exchange(pending[p], {});
     updates.insert(updates.end(), own.begin(), own.end());
-    for (Side& side : sides) add_half(p, side, own);
+    for (Side& side : sides) add_half(p, side, ends[p], own);
     add_updates(p, pending);
     work.push_back(count_products(p, own));
     n_values += panel.n_values();
@@ -78,7 +83,8 @@ std::vector<int64_t> SupernodeProgram::add_panels(const PatternView& pattern) {
   return work;
 }
 
-void SupernodeProgram::add_half(size_t index, Side& side, std::span<const Update> own) {
+void SupernodeProgram::add_half(size_t index, Side& side, std::span<const Ends> ends,
+                                std::span<const Update> own) {
   const Panel& panel = panels[index];
   const int64_t begin = std::ssize(later);
   const auto meet = [&](int32_t vertex) {
@@ -86,10 +92,8 @@ void SupernodeProgram::add_half(size_t index, Side& side, std::span<const Update
     const auto mark = static_cast<int32_t>(index);
     if (std::exchange(side.seen[at(vertex)], mark) != mark) later.push_back(vertex);
   };
-  for (; side.next_end < side.ends.size(); ++side.next_end) {
-    const auto [pivots, vertex] = side.ends[side.next_end];
-    if (at(pivots) != index) break;
-    meet(vertex);
+  for (const Ends& edge : ends) {
+    if (edge.is_upper() == side.is_upper) meet(edge.vertex());
   }
   for (const Update& update : own) {
     if ((update.*side.pivots).begin == (update.*side.pivots).end) continue;
@@ -174,28 +178,30 @@ void SupernodeProgram::add_units(std::span<const int32_t> parent, std::span<cons
   unit_ptr.push_back(static_cast<int32_t>(n_panels));
 }
 
-void SupernodeProgram::add_edges(const PatternView& pattern) {
-  std::vector<std::pair<int32_t, Edge>> placed;
-  visit_edges(pattern, [&](int32_t row, int32_t column) {
-    const int32_t pivot = std::min(row, column);
-    const int32_t vertex = std::max(row, column);
-    const int32_t index = panel_of[at(pivot)];
-    const Panel& panel = panels[at(index)];
-    const Half& half = row < column ? panel.upper : panel.lower;
-    int64_t place = vertex - panel.first;
-    if (place >= panel.width) {
-      const auto begin = later.begin() + half.later;
-      place = panel.width + (std::lower_bound(begin, begin + half.n_later, vertex) - begin);
-    }
-    place += int64_t{pivot - panel.first} * half.stride;
-    if (row > column) place += int64_t{panel.width} * panel.upper.stride;
-    placed.push_back({index, {static_cast<int32_t>(placed.size()), static_cast<int32_t>(place)}});
-  });
-  std::ranges::stable_sort(placed, {}, &std::pair<int32_t, Edge>::first);
-  auto next = placed.begin();
+void SupernodeProgram::add_edges(const Grouped<Ends>& ends) {
+  std::vector<int32_t> in_upper(order.size());  // place of each later vertex of the panel
+  std::vector<int32_t> in_lower(order.size());
   for (size_t p = 0; p < panels.size(); ++p) {
-    panels[p].edges = std::ssize(edges);
-    for (; next != placed.end() && at(next->first) == p; ++next) edges.push_back(next->second);
+    Panel& panel = panels[p];
+    panel.edges = std::ssize(edges);
+    const auto list = [&](const Half& half, std::vector<int32_t>& place) {
+      for (int32_t i = 0; i < half.n_later; ++i) {
+        place[at(later[at(half.later + i)])] = panel.width + i;
+      }
+    };
+    list(panel.upper, in_upper);
+    list(panel.lower, in_lower);
+    for (const Ends& edge : ends[p]) {
+      const int32_t vertex = edge.vertex();
+      const bool is_pivot = vertex < panel.end();
+      const std::vector<int32_t>& listed = edge.is_upper() ? in_upper : in_lower;
+      const int64_t column = is_pivot ? vertex - panel.first : listed[at(vertex)];
+      const int64_t row = edge.pivot() - panel.first;
+      const int64_t place = edge.is_upper() ? row * panel.upper.stride + column
+                                            : panel.width * int64_t{panel.upper.stride} +
+                                                  row * panel.lower.stride + column;
+      edges.push_back({edge.weight, static_cast<int32_t>(place)});
+    }
   }
 }
 

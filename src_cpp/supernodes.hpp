@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "elimination.hpp"
+#include "grouped.hpp"
 
 namespace phasic_mpi {
 
@@ -23,7 +24,7 @@ struct SupernodeProgram {
   static constexpr int32_t kMostPivots = 192;
   static constexpr int32_t kCarried = 2;  // columns behind U: rates of leaving, right-hand side
   static constexpr int32_t kLine = 8;     // rows begin on cache lines
-  static constexpr int32_t kBehind = 8;   // numbers behind the last row, which products may read
+  static constexpr int32_t kBehind = 16;  // numbers behind the last row, which products may read
   // Products from which several threads are worth waking: about a millisecond.
   static constexpr int64_t kShared = 20'000'000;
 
@@ -83,13 +84,22 @@ struct SupernodeProgram {
 
  private:
   struct Side;  // all rows of U, or all columns of L, while panels are made
+  struct Ends {
+    int32_t weight;
+    int32_t row;
+    int32_t column;
+    [[nodiscard]] bool is_upper() const { return row < column; }
+    [[nodiscard]] int32_t pivot() const { return is_upper() ? row : column; }
+    [[nodiscard]] int32_t vertex() const { return is_upper() ? column : row; }
+  };
 
-  [[nodiscard]] std::vector<int64_t> add_panels(const PatternView& pattern);
-  void add_half(size_t index, Side& side, std::span<const Update> own);
+  [[nodiscard]] Grouped<Ends> ends_by_panel(const PatternView& pattern) const;
+  [[nodiscard]] std::vector<int64_t> add_panels(const Grouped<Ends>& ends);
+  void add_half(size_t index, Side& side, std::span<const Ends> ends, std::span<const Update> own);
   void add_updates(size_t index, std::vector<std::vector<Update>>& pending) const;
   [[nodiscard]] int64_t count_products(size_t index, std::span<const Update> own) const;
   void add_units(std::span<const int32_t> parent, std::span<const int64_t> work);
-  void add_edges(const PatternView& pattern);
+  void add_edges(const Grouped<Ends>& ends);
 };
 
 }  // namespace phasic_mpi

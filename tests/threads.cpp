@@ -245,7 +245,7 @@ struct Recorded {
     }
     require(is_valid(trace()), "the trace is not valid");
     plan = std::make_shared<const Plan>(trace(), weight_slot, Plan::Purpose::batches,
-                                        Plan::Supernodes::all);
+                                        Plan::Supernodes::all, 2);
   }
 };
 
@@ -299,7 +299,7 @@ void keep_factors() {
   const Recorded recorded(Lattice(24));
   for (const auto supernodes : {Plan::Supernodes::all, Plan::Supernodes::none}) {
     const auto plan = std::make_shared<const Plan>(recorded.trace(), recorded.weight_slot,
-                                                   Plan::Purpose::factors, supernodes);
+                                                   Plan::Purpose::factors, supernodes, 2);
     const std::vector<double> weight(plan->n_weights(), 1.0);
     const auto solution = [&](size_t n_threads) {
       Factor factor(plan, weight);
@@ -326,7 +326,7 @@ void find_plans() {
     for (int round = 0; round < 200; ++round) {
       const uint32_t id = plans.new_id();
       auto own = std::make_shared<const Plan>(recorded.trace(), recorded.weight_slot,
-                                              Plan::Purpose::batches, Plan::Supernodes::by_cost);
+                                              Plan::Purpose::batches, Plan::Supernodes::by_cost, 1);
       plans.add(id, own);
       published = id;
       const std::shared_ptr<const Plan> found = plans.find(published);

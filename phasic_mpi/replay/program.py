@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from phasic_mpi import _core
+from phasic_mpi import _core, config
 from phasic_mpi.errors import ConfigError, EnvironmentMismatchError, EvaluationError
 from phasic_mpi.evaluate import is_distribution, require_reward_per_vertex
 from phasic_mpi.replay.schedule import Schedule, build_schedule
@@ -79,7 +79,9 @@ class Program:
         return self.coefficient.shape[1]
 
 
-def load_program(trace: EliminationTrace, backend: str = "ffi") -> Program:
+def load_program(
+    trace: EliminationTrace, backend: str = "ffi", *, n_threads: int | None = None
+) -> Program:
     """Makes a trace ready for the functions of :mod:`phasic_mpi.replay`.
 
     Args:
@@ -87,9 +89,10 @@ def load_program(trace: EliminationTrace, backend: str = "ffi") -> Program:
         backend: "ffi", compiled kernels that hold one block of one batch of eight theta at a time,
             on CPUs; or "xla", operations of XLA alone, on JAX's default device: see
             :mod:`phasic_mpi.replay.xla` for the memory that it takes.
+        n_threads: Threads that analyse it, at least 1; as many as JAX has on CPUs if not given.
 
     Raises:
-        ConfigError: Another backend, or JAX computes in single precision.
+        ConfigError: Another backend, ``NPROC`` is no number, or JAX computes in single precision.
         EnvironmentMismatchError: JAX's default device is no CPU, and the backend is "ffi".
         GraphError: The trace is not consistent.
     """
@@ -105,7 +108,7 @@ def load_program(trace: EliminationTrace, backend: str = "ffi") -> Program:
     n_constant = trace.constant.size
     start = position[trace.start_vertex]
     n_start_constant = trace.start_constant.size
-    plan = trace.plan(slots)
+    plan = trace.plan(slots, n_threads=config.threads_of_jax() if n_threads is None else n_threads)
     return Program(
         constant=jnp.asarray(
             _add_at(weight_of_edge[:n_constant], trace.constant[:, np.newaxis], slots.size)[:, 0]

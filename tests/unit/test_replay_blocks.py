@@ -138,6 +138,34 @@ def test_a_row_without_a_solution_leaves_nothing_behind(graph) -> None:
 
 
 @pytest.mark.parametrize("transposed", [False, True])
+def test_a_large_block_is_solved_one_theta_after_another_with_the_same_bits(transposed) -> None:
+    systems = Systems(build_model("sir", sizes=[9, 9], waning=1), 3, float)
+    assert systems.program.plan.n_lanes == 1
+    batch = jax.vmap(lambda weight: systems.solve(weight, transposed))(systems.weight)
+    for answer, weight in zip(batch, systems.weight, strict=True):
+        np.testing.assert_array_equal(answer, systems.solve(weight, transposed))
+
+
+@pytest.mark.parametrize("size", [4, 60])
+def test_many_small_blocks_are_solved_side_by_side(size: int) -> None:
+    program = replay.load_program(record_alone(chain_of_sccs(40, size, 1)))
+    assert program.plan.n_lanes == 8
+
+
+def test_threads_that_analyse_leave_no_bit_different() -> None:
+    trace = record_alone(build_model("structured-coalescent", n=25, islands=4))
+    weight = np.random.default_rng(7).uniform(0.5, 1.5, np.unique(trace.edge_slot).size)
+    answers = []
+    for n_threads in (1, 2, 5):
+        program = replay.load_program(trace, n_threads=n_threads)
+        n = program.n_transient
+        operands = jnp.array(weight), jnp.full(n, 0.01), jnp.zeros((0, n)), jnp.ones((1, n))
+        answers.append(ffi.solve(program.plan, *operands, transposed=False))
+    np.testing.assert_array_equal(answers[1], answers[0])
+    np.testing.assert_array_equal(answers[2], answers[0])
+
+
+@pytest.mark.parametrize("transposed", [False, True])
 def test_supernodes_on_several_threads_leave_no_bit_different(monkeypatch, transposed) -> None:
     trace = record_alone(build_model("tandem-queue", capacity=141))
     answers = []

@@ -156,7 +156,8 @@ def solve(
 
     Transposed: ``(M + diag(shift))^T x_j = rhs_j + multiplier_j x_(j+1)``. Under ``vmap`` systems
     that share weights and shift share a factorisation; the others are factored side by side in
-    SIMD lanes and spread over threads. Rows do not depend on what else is in the batch.
+    SIMD lanes, or one by one if that is faster, and spread over threads. Rows do not depend on what
+    else is in the batch.
 
     Args:
         plan: Pattern of the systems; must live until the call has ended.

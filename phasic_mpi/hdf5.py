@@ -48,6 +48,9 @@ _LARGEST_USER_BLOCK = 1 << 26
 # Smaller arrays are copied: a write of each would take longer.
 _LARGE_ARRAY_BYTES = 1 << 16
 
+# Large arrays begin at such addresses, so that they are used where they are read to.
+_ALIGNMENT = 64
+
 # The digest of a smaller file takes a few milliseconds, of which a second thread saves none.
 _LARGE_FILE_BYTES = 1 << 22
 
@@ -170,7 +173,14 @@ def encode(
         )
     # The image is made in memory: on a full disk HDF5 would report success and crash later.
     image = _Image()
-    with h5py.File(image, "w", userblock_size=user_block, libver=("v110", "v110")) as file:
+    with h5py.File(
+        image,
+        "w",
+        userblock_size=user_block,
+        libver=("v110", "v110"),
+        alignment_threshold=_LARGE_ARRAY_BYTES,
+        alignment_interval=_ALIGNMENT,
+    ) as file:
         file.attrs["filetype"] = filetype
         file.attrs["version"] = np.array(version, dtype=np.int64)
         for name, value in attributes.items():

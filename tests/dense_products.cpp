@@ -1,6 +1,9 @@
 // Products of dense panels, by every instruction set that this machine has, beside sums of fused
-// products one by one. Prints the names of those that had the same bits.
+// products one by one. Prints the names of those that had the same bits; reading too far ends it.
 #include "../src_cpp/dense_products.cpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
@@ -13,13 +16,41 @@
 namespace phasic_mpi {
 namespace {
 
+/// Numbers behind which no other can be read.
+class Guarded {
+ public:
+  explicit Guarded(size_t n) : n_(n) {
+    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    n_bytes_ = (n * sizeof(double) + page - 1) / page * page + page;
+    void* const pages =
+        mmap(nullptr, n_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) std::abort();
+    pages_ = static_cast<char*>(pages);
+    if (mprotect(pages_ + n_bytes_ - page, page, PROT_NONE) != 0) std::abort();
+    numbers_ = reinterpret_cast<double*>(pages_ + n_bytes_ - page) - n;
+  }
+  ~Guarded() { munmap(pages_, n_bytes_); }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+
+  [[nodiscard]] double* begin() const { return numbers_; }
+  [[nodiscard]] double* end() const { return numbers_ + n_; }
+
+ private:
+  size_t n_;
+  size_t n_bytes_ = 0;
+  char* pages_ = nullptr;
+  double* numbers_ = nullptr;
+};
+
 /// A target with its factors; rows and columns of the target lie side by side or apart.
 struct Case {
   Case(size_t depth, size_t n_rows, size_t n_columns, size_t gap, bool only_behind)
-      : left(depth * kStride), right(depth * kStride + DenseProducts::kBehind) {
+      : left((depth - 1) * kStride + n_rows),
+        right((depth - 1) * kStride + n_columns + DenseProducts::kBehind) {
     std::mt19937_64 random(depth + 1000 * n_rows + 100000 * n_columns);
     std::uniform_real_distribution<double> number(0.0, 1.0);
-    for (auto* numbers : {&left, &right}) {
+    for (const Guarded* numbers : {&left, &right}) {
       for (double& factor : *numbers) factor = number(random);
     }
     for (size_t i = 0; i < n_rows; ++i)
@@ -28,8 +59,8 @@ struct Case {
     target.resize((at(rows.back()) + 1) * kStride);
     for (double& sum : target) sum = number(random);
     products = {
-        left.data(),    right.data(), kStride,       kStride, depth,
-        n_rows,         n_columns,    target.data(), kStride, gap > 0 ? rows.data() : nullptr,
+        left.begin(),   right.begin(), kStride,       kStride, depth,
+        n_rows,         n_columns,     target.data(), kStride, gap > 0 ? rows.data() : nullptr,
         columns.data(), only_behind};
     if (gap == 0) products.columns = nullptr;
   }
@@ -49,8 +80,8 @@ struct Case {
       for (size_t c = 0; c < products.n_columns; ++c) {
         double& sum = out[row(r) * kStride + column(c)];
         for (size_t k = 0; k < products.depth; ++k) {
-          const double a = left[k * kStride + r];
-          const double b = right[k * kStride + c];
+          const double a = left.begin()[k * kStride + r];
+          const double b = right.begin()[k * kStride + c];
           sum = fused ? std::fma(a, b, sum) : sum + a * b;
         }
       }
@@ -59,7 +90,8 @@ struct Case {
   }
 
   static constexpr size_t kStride = 136;
-  std::vector<double> left, right, target;
+  Guarded left, right;
+  std::vector<double> target;
   std::vector<int32_t> rows, columns;
   DenseProducts products{};
 };

@@ -86,7 +86,7 @@ def load_program(
 
     Args:
         trace: The trace to replay.
-        backend: "ffi", compiled kernels that hold one block of one batch of eight theta at a time,
+        backend: "ffi", compiled kernels that hold one block of at most eight theta at a time,
             on CPUs; or "xla", operations of XLA alone, on JAX's default device: see
             :mod:`phasic_mpi.replay.xla` for the memory that it takes.
         n_threads: Threads that analyse it, at least 1; as many as JAX has on CPUs if not given.

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FLAGS = ["-std=c++20", "-O1", "-fsanitize=address,undefined", "-ffp-contract=off", "-Wno-psabi"]
+FLAGS = ["-std=c++20", "-O2", "-ffp-contract=off", "-Wno-psabi"]
 
 
 def expected_names() -> list[str]:

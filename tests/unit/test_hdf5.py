@@ -308,7 +308,8 @@ def test_pieces_hold_what_h5py_writes_into_one_buffer() -> None:
     image = image_of(datasets=arrays)
     offset = image.index(hdf5.SIGNATURE)
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w", userblock_size=offset, libver=("v110", "v110")) as file:
+    layout = {"userblock_size": offset, "alignment_threshold": 65_536, "alignment_interval": 64}
+    with h5py.File(buffer, "w", libver=("v110", "v110"), **layout) as file:
         file.attrs["filetype"] = FILETYPE
         file.attrs["version"] = np.array(VERSION, dtype=np.int64)
         file.attrs["n"] = 3
@@ -328,6 +329,47 @@ def test_large_arrays_are_not_copied() -> None:
         assert arrays[name].ctypes.data in addresses(image), name
     copied = (len(piece) for piece in image.pieces if piece.obj.__class__ is bytearray)
     assert sum(copied) < 1_100_000
+
+
+def write_large(path: Path) -> dict[str, np.ndarray]:
+    """A file that is read in several pieces."""
+    arrays = {**large_arrays(), "more": np.arange(1_200_000.0)}
+    hdf5.encode(FILETYPE, VERSION, datasets=arrays, attributes={}, summary={}).write(path)
+    return arrays
+
+
+def assert_read_back(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    found, _ = hdf5.read(path, filetype=FILETYPE, version=VERSION)
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert found[name].flags.aligned
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+    return found
+
+
+def test_large_arrays_stay_where_their_file_was_read_to(path: Path) -> None:
+    found = assert_read_back(path, write_large(path))
+    for name in ("many", "behind", "columns", "names", "other order", "more"):
+        assert not found[name].flags.owndata, name
+
+
+def test_arrays_that_begin_anywhere_are_read_too(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5, "_ALIGNMENT", 1)
+    found = assert_read_back(path, write_large(path))
+    assert found["more"].flags.owndata  # its address in the file is no multiple of 8
+
+
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.99])
+def test_a_changed_byte_of_a_large_file_is_refused(path: Path, part: float) -> None:
+    write_large(path)
+    content = bytearray(path.read_bytes())
+    content[int(part * len(content))] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match="SHA-256"):
+        hdf5.read(path, filetype=FILETYPE, version=VERSION)
 
 
 def cut(sizes: Sequence[int], array: np.ndarray) -> list[np.ndarray]:

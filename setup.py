@@ -1,6 +1,7 @@
 """Builds the compiled core ``phasic_mpi._core``; all metadata is in ``pyproject.toml``."""
 
 import os
+import platform
 import sysconfig
 from pathlib import Path
 
@@ -46,6 +47,9 @@ if CORE not in CORES:
     raise SystemExit(f"PHASIC_MPI_CORE: expected one of {', '.join(CORES)}, got {CORE!r}")
 COMPILE, LINK = CORES[CORE]
 
+# Kernels pick their instructions when the program runs, and would mix some that the compiler picks.
+MACHINE = ["-march=x86-64"] if platform.machine() == "x86_64" else []
+
 # Headers of other projects: as system headers they raise no warnings.
 SYSTEM_INCLUDES = (jax.ffi.include_dir(), pybind11.get_include(), sysconfig.get_path("include"))
 
@@ -59,6 +63,7 @@ setup(
             extra_compile_args=[
                 *(f"-isystem{path}" for path in SYSTEM_INCLUDES),
                 *COMPILE,
+                *MACHINE,
                 "-Wall",
                 "-Wextra",
                 "-Wpedantic",

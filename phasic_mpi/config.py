@@ -124,26 +124,30 @@ def threads_per_rank(n_sharing: int) -> int:
     """
     given = os.environ.get("NPROC")
     if given is not None and given != _set_here.get("NPROC"):
-        return _number_of_threads(given)
+        return _number_of_threads("NPROC", given)
     return max(1, len(core_mask()) // n_sharing)
 
 
 def threads_of_jax() -> int:
-    """Threads that JAX has on CPUs: ``NPROC``, whoever has set it, otherwise its affinity mask.
+    """Threads that JAX has on CPUs.
+
+    ``PJRT_NPROC``, or else ``NPROC``, whoever has set it, otherwise the cores of the affinity mask.
 
     Raises:
-        ConfigError: ``NPROC`` is not a positive integer.
+        ConfigError: The variable is not a positive integer.
     """
-    given = os.environ.get("NPROC")
-    return len(core_mask()) if given is None else _number_of_threads(given)
+    for name in ("PJRT_NPROC", "NPROC"):
+        if name in os.environ:
+            return _number_of_threads(name, os.environ[name])
+    return len(core_mask())
 
 
-def _number_of_threads(given: str) -> int:
+def _number_of_threads(name: str, given: str) -> int:
     if not given.isdecimal() or int(given) < 1:
         raise ConfigError(
             "The number of threads cannot be read",
-            problem=f"expected the variable NPROC to be a positive integer, got {given!r}",
-            resolution="correct or unset NPROC",
+            problem=f"expected the variable {name} to be a positive integer, got {given!r}",
+            resolution=f"correct or unset {name}",
         )
     return int(given)
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from phasic_mpi.replay.batch import Batch
     from phasic_mpi.replay.program import Program
 
-# Ranks share theta evenly if there are many more calls than ranks. The compiled core factors so
-# many theta side by side that fewer in a call would leave lanes empty.
+# Ranks share theta evenly if there are many more calls than ranks. The compiled core factors at
+# most so many theta side by side: fewer in a call would leave lanes empty.
 _CALLS = 64
 _LANES = 8
 _LARGEST_CALL = 1024

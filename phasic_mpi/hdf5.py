@@ -48,7 +48,7 @@ _LARGEST_USER_BLOCK = 1 << 26
 # Smaller arrays are copied: a write of each would take longer.
 _LARGE_ARRAY_BYTES = 1 << 16
 
-# Large arrays begin at such addresses, so that they are used where they are read to.
+# Large arrays begin at such offsets in the file, so that they can be used where they are read to.
 _ALIGNMENT = 64
 
 # The digest of a smaller file takes a few milliseconds, of which a second thread saves none.
@@ -345,7 +345,8 @@ def read(
 ) -> tuple[Arrays, Header]:
     """Reads all arrays of a file, after the digest of every byte has been checked.
 
-    They lie where they were read to, if they are stored as they are in memory.
+    One that is half of the file or more stays where it was read to, if it is stored as it is in
+    memory, and keeps the whole file there.
 
     Args:
         path: The file.
@@ -373,13 +374,14 @@ def read(
 
 
 def _array(image: memoryview, dataset: Any) -> NDArray[Any]:
-    """The numbers of a dataset, where they are if that is possible."""
+    """The numbers of a dataset: where they are, if most of the file is kept for them."""
     offset = offset_of(dataset)
-    if offset is None or offset > len(image) - dataset.nbytes:
-        read: NDArray[Any] = dataset[()]
-        return read
-    array = np.frombuffer(image, dataset.dtype, dataset.size, offset).reshape(dataset.shape)
-    return array if array.flags.aligned else array.copy()
+    if offset is not None and len(image) // 2 <= dataset.nbytes <= len(image) - offset:
+        array = np.frombuffer(image, dataset.dtype, dataset.size, offset).reshape(dataset.shape)
+        if array.flags.aligned:
+            return array
+    read: NDArray[Any] = dataset[()]
+    return read
 
 
 def only_expected(
@@ -448,22 +450,29 @@ def read_checked(
     _require_size(path, header, file)
     image = np.empty(header.body_offset + header.body_bytes, np.uint8).data
     file.seek(0)
-    file.readinto(image[: header.body_offset])
-    _require_digest(path, header, _read_body(file, image[header.body_offset :]))
+    _fill(path, file, image[: header.body_offset])
+    _require_digest(path, header, _read_body(path, file, image[header.body_offset :]))
     return image, header
 
 
-def _read_body(file: io.BufferedReader, body: memoryview) -> str:
+def _read_body(path: Path, file: io.BufferedReader, body: memoryview) -> str:
     """Fills ``body`` and returns its digest."""
     digest = hashlib.sha256()
     if len(body) < _LARGE_FILE_BYTES:
-        digest.update(body[: file.readinto(body)])
+        digest.update(_fill(path, file, body))
         return digest.hexdigest()
     with ThreadPoolExecutor(1) as pool:
         for begin in range(0, len(body), _PIECE_BYTES):
-            piece = body[begin : begin + _PIECE_BYTES]
-            pool.submit(digest.update, piece[: file.readinto(piece)])
+            pool.submit(digest.update, _fill(path, file, body[begin : begin + _PIECE_BYTES]))
     return digest.hexdigest()
+
+
+def _fill(path: Path, file: io.BufferedReader, room: memoryview) -> memoryview:
+    """Reads into all of ``room`` and returns it."""
+    count = file.readinto(room)
+    if count < len(room):
+        _damaged(path, f"it became shorter: expected {len(room)} more bytes, got {count}")
+    return room
 
 
 def _require_size(path: Path, header: Header, file: io.BufferedReader) -> None:

@@ -204,25 +204,23 @@ struct Tiles {
 
 using Add = void (*)(const DenseProducts&, double*);
 
-PHASIC_MPI_FLATTEN void add_portably(const DenseProducts& products, double* room) {
+PHASIC_MPI_KERNEL void add_portably(const DenseProducts& products, double* room) {
   Tiles<kAlwaysFused, kRegister, 2, 4>::add(products, room);
 }
 
 #ifdef PHASIC_MPI_HAS_AVX
-PHASIC_MPI_FLATTEN
-    __attribute__((target("avx2,fma"))) void add_by_avx2(const DenseProducts& products,
-                                                         double* room) {
+PHASIC_MPI_KERNEL_FOR("avx2,fma") void add_by_avx2(const DenseProducts& products, double* room) {
   Tiles<true, 4, 2, 4>::add(products, room);
 }
 /// Measured on Zen 4, which multiplies and adds at the same time: tiles two registers wide reach 32
 /// Gflop/s, these 50.
-PHASIC_MPI_FLATTEN __attribute__((target("avx512f,fma"))) void add_by_narrow_avx512(
-    const DenseProducts& products, double* room) {
+PHASIC_MPI_KERNEL_FOR("avx512f,fma")
+void add_by_narrow_avx512(const DenseProducts& products, double* room) {
   Tiles<true, 8, 1, 16>::add(products, room);
 }
 /// Measured on Emerald Rapids: these reach 70 Gflop/s, tiles one register wide 55.
-PHASIC_MPI_FLATTEN __attribute__((target("avx512f,fma"))) void add_by_avx512(
-    const DenseProducts& products, double* room) {
+PHASIC_MPI_KERNEL_FOR("avx512f,fma")
+void add_by_avx512(const DenseProducts& products, double* room) {
   Tiles<true, 8, 2, 8>::add(products, room);
 }
 

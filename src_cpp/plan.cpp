@@ -168,7 +168,8 @@ std::vector<Plan::Block> Plan::place_edges(const TraceView& trace,
 /// The last to begin takes least.
 void Plan::add_programs(std::vector<Task> tasks, size_t n_threads) {
   std::ranges::stable_sort(tasks, {}, [](const Task& task) { return task.view.n_entries(); });
-  TaskPool pool(n_threads);
+  const size_t most = tasks.size() * (purpose_ == Purpose::batches ? 2 : 1);  // tasks there will be
+  TaskPool pool(std::min(n_threads, most));
   for (const Task& task : tasks) {
     pool.add([this, &task, &pool](size_t) {
       add_programs(task, pool);

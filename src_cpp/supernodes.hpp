@@ -26,7 +26,11 @@ struct SupernodeProgram {
   static constexpr int32_t kLine = 8;     // rows begin on cache lines
   static constexpr int32_t kBehind = 16;  // numbers behind the last row, which products may read
   // Products from which several threads are worth waking: about a millisecond.
+#ifdef PHASIC_MPI_SHARED_PRODUCTS
+  static constexpr int64_t kShared = PHASIC_MPI_SHARED_PRODUCTS;
+#else
   static constexpr int64_t kShared = 20'000'000;
+#endif
 
   /// Rows of U, or columns of L.
   struct Half {

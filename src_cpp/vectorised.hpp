@@ -5,16 +5,23 @@
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
 #define PHASIC_MPI_HAS_AVX
+#ifdef __FMA__
+#error "Build without -mfma and -march: kernels pick their instructions when the program runs."
+#endif
 #endif
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-// A function that holds all that it calls, with checks at every step, takes minutes to compile.
+// A function that holds all that it calls, with checks at every step, takes minutes to compile; and
+// apart, functions for different instructions do not agree on how they hand on registers.
 #define PHASIC_MPI_INLINE inline
-#define PHASIC_MPI_FLATTEN
+#define PHASIC_MPI_KERNEL
+#define PHASIC_MPI_KERNEL_FOR(instructions)
 #else
 #define PHASIC_MPI_INLINE inline __attribute__((always_inline))
-#define PHASIC_MPI_FLATTEN __attribute__((flatten))
-#ifdef PHASIC_MPI_HAS_AVX
+/// Compiled together with all that it calls.
+#define PHASIC_MPI_KERNEL __attribute__((flatten))
+#define PHASIC_MPI_KERNEL_FOR(instructions) __attribute__((flatten, target(instructions)))
+#if defined(PHASIC_MPI_HAS_AVX) && defined(__OPTIMIZE__)
 // Operations on whole registers: what is written number by number does not become one again.
 #include <immintrin.h>
 #define PHASIC_MPI_HAS_FUSED_REGISTERS
@@ -30,9 +37,9 @@ constexpr bool kAlwaysFused = true;
 constexpr bool kAlwaysFused = false;
 #endif
 
-template <class Work>
-PHASIC_MPI_FLATTEN void run_portably(const Work& work) {
-  work(std::bool_constant<kAlwaysFused>());
+template <bool fused, class Work>
+PHASIC_MPI_KERNEL void run_portably(const Work& work) {
+  work(std::bool_constant<fused>());
 }
 
 #ifdef PHASIC_MPI_HAS_AVX
@@ -41,25 +48,33 @@ inline bool has_avx2() {
 }
 
 template <class Work>
-__attribute__((target("avx2,fma"))) PHASIC_MPI_FLATTEN void run_by_avx2(const Work& work) {
+PHASIC_MPI_KERNEL_FOR("avx2,fma")
+void run_fused_by_avx2(const Work& work) {
   work(std::true_type());
 }
-/// Without fused operations: GCC makes them of products of complex numbers, and only of some.
+/// GCC makes fused operations of products of complex numbers, and only of some, where it may.
 template <class Work>
-__attribute__((target("avx2"))) PHASIC_MPI_FLATTEN void run_apart_by_avx2(const Work& work) {
+PHASIC_MPI_KERNEL_FOR("avx2")
+void run_by_avx2(const Work& work) {
   work(std::false_type());
 }
 #endif
 
-/// Does `work`, compiled together with all that it calls. It gets std::true_type if `may_fuse` and
-/// the machine can multiply and add in one operation, rounded once.
+/// Does `work`, which gets std::true_type if it `may_fuse` and the machine can multiply and add in
+/// one operation, rounded once.
 template <bool may_fuse, class Work>
 void run_vectorised(const Work& work) {
 #ifdef PHASIC_MPI_HAS_AVX
   static const bool is_there = has_avx2();
-  if (is_there) return may_fuse ? run_by_avx2(work) : run_apart_by_avx2(work);
+  if (is_there) {
+    if constexpr (may_fuse) {
+      return run_fused_by_avx2(work);
+    } else {
+      return run_by_avx2(work);
+    }
+  }
 #endif
-  run_portably(work);
+  run_portably<may_fuse && kAlwaysFused>(work);
 }
 
 }  // namespace phasic_mpi

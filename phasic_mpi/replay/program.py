@@ -92,7 +92,8 @@ def load_program(
         n_threads: Threads that analyse it, at least 1; as many as JAX has on CPUs if not given.
 
     Raises:
-        ConfigError: Another backend, ``NPROC`` is no number, or JAX computes in single precision.
+        ConfigError: Another backend, a variable that is no number of threads, or JAX computes in
+            single precision.
         EnvironmentMismatchError: JAX's default device is no CPU, and the backend is "ffi".
         GraphError: The trace is not consistent.
     """

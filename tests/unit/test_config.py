@@ -112,6 +112,20 @@ def test_an_nproc_that_is_no_positive_integer_is_refused(
     assert repr(value) in caught.value.problem
 
 
+def test_jax_has_as_many_threads_as_variables_say_or_else_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    give_cores(monkeypatch, 12)
+    assert config.threads_of_jax() == 12
+    monkeypatch.setenv("NPROC", "3")
+    assert config.threads_of_jax() == 3
+    monkeypatch.setenv("PJRT_NPROC", "5")
+    assert config.threads_of_jax() == 5
+    monkeypatch.setenv("PJRT_NPROC", "many")
+    with pytest.raises(ConfigError, match="PJRT_NPROC to be a positive integer, got 'many'"):
+        config.threads_of_jax()
+
+
 def test_libraries_are_told_their_threads_and_jax_its_platform() -> None:
     config.prepare_threads(5)
     assert [os.environ[name] for name in THREADS] == ["5", "5", "5"]

@@ -3,28 +3,26 @@
 
 #include <type_traits>
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
-#define PHASIC_MPI_HAS_AVX
-#ifdef __FMA__
-#error "Build without -mfma and -march: kernels pick their instructions when the program runs."
-#endif
-#endif
-
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 // A function that holds all that it calls, with checks at every step, takes minutes to compile; and
 // apart, functions for different instructions do not agree on how they hand on registers.
 #define PHASIC_MPI_INLINE inline
 #define PHASIC_MPI_KERNEL
-#define PHASIC_MPI_KERNEL_FOR(instructions)
 #else
 #define PHASIC_MPI_INLINE inline __attribute__((always_inline))
 /// Compiled together with all that it calls.
 #define PHASIC_MPI_KERNEL __attribute__((flatten))
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
+#ifdef __FMA__
+#error "Build without -mfma and -march: kernels pick their instructions when the program runs."
+#endif
+#define PHASIC_MPI_HAS_AVX
 #define PHASIC_MPI_KERNEL_FOR(instructions) __attribute__((flatten, target(instructions)))
-#if defined(PHASIC_MPI_HAS_AVX) && defined(__OPTIMIZE__)
+#ifdef __OPTIMIZE__
 // Operations on whole registers: what is written number by number does not become one again.
 #include <immintrin.h>
 #define PHASIC_MPI_HAS_FUSED_REGISTERS
+#endif
 #endif
 #endif
 

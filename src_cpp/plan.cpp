@@ -143,7 +143,7 @@ std::vector<Plan::Block> Plan::place_edges(const TraceView& trace,
                              trace.col.data(),
                              edges,
                              trace.value_ptr[b]};
-      tasks.push_back({pattern, view, supernodes});
+      tasks.push_back({pattern, view});
     } else {
       const Block& other = blocks[at(model[pattern]) - window.begin];
       const int64_t shift = trace.value_ptr[b] - trace.value_ptr[at(model[pattern])];
@@ -153,7 +153,7 @@ std::vector<Plan::Block> Plan::place_edges(const TraceView& trace,
               "blocks of one pattern have different edges");
     }
   }
-  add_programs(std::move(tasks), n_threads);
+  add_programs(std::move(tasks), supernodes, n_threads);
   for (size_t b = window.begin; b < window.end; ++b) {
     if (trace.block_pattern[b] < 0) continue;
     const size_t pattern = at(trace.block_pattern[b]);
@@ -166,20 +166,20 @@ std::vector<Plan::Block> Plan::place_edges(const TraceView& trace,
 }
 
 /// The last to begin takes least.
-void Plan::add_programs(std::vector<Task> tasks, size_t n_threads) {
+void Plan::add_programs(std::vector<Task> tasks, Supernodes supernodes, size_t n_threads) {
   std::ranges::stable_sort(tasks, {}, [](const Task& task) { return task.view.n_entries(); });
   const size_t most = tasks.size() * (purpose_ == Purpose::batches ? 2 : 1);  // tasks there will be
   TaskPool pool(std::min(n_threads, most));
   for (const Task& task : tasks) {
-    pool.add([this, &task, &pool](size_t) {
-      add_programs(task, pool);
+    pool.add([this, &task, supernodes, &pool](size_t) {
+      add_programs(task, supernodes, pool);
       return Status::ok;
     });
   }
   pool.run();
 }
 
-void Plan::add_programs(const Task& task, TaskPool& pool) {
+void Plan::add_programs(const Task& task, Supernodes supernodes, TaskPool& pool) {
   const PatternView& view = task.view;
   const int64_t n_products = count_products(view);
   n_products_[task.pattern] = n_products;
@@ -192,9 +192,9 @@ void Plan::add_programs(const Task& task, TaskPool& pool) {
   };
   if (is_dense && !is_for_one) pool.add(add_panels);
   // What never pays need not be analysed.
-  if (task.supernodes == Supernodes::all || (task.supernodes == Supernodes::by_cost && is_dense)) {
+  if (supernodes == Supernodes::all || (supernodes == Supernodes::by_cost && is_dense)) {
     auto program = std::make_unique<const SupernodeProgram>(view);
-    if (task.supernodes == Supernodes::all ||
+    if (supernodes == Supernodes::all ||
         program->cost() < PanelProgram::cost(n_products, view.n_entries())) {
       supernodes_[task.pattern] = std::move(program);
       if (is_for_one) return;
@@ -211,12 +211,9 @@ size_t Plan::choose_lanes(const TraceView& trace) const {
   double alone = 0.0;
   double beside = 0.0;
   for (const int32_t pattern : trace.block_pattern) {
-    const auto add = [&](double cost_alone, double cost_beside) {
-      alone += cost_alone;
-      beside += cost_beside;
-    };
     if (pattern < 0) {
-      add(kVertex, kVertex / kGain);
+      alone += kVertex;
+      beside += kVertex / kGain;
       continue;
     }
     const int64_t n_products = n_products_[at(pattern)];
@@ -225,11 +222,8 @@ size_t Plan::choose_lanes(const TraceView& trace) const {
     const int64_t n_entries = trace.row_ptr[at(end)] - trace.row_ptr[at(row)];
     const double cost = PanelProgram::cost(n_products, n_entries);
     const SupernodeProgram* const supernodes = supernodes_[at(pattern)].get();
-    if (supernodes == nullptr) {
-      add(cost, cost / kGain);
-    } else {
-      add(supernodes->cost(), cost * kLoss);
-    }
+    alone += supernodes == nullptr ? cost : supernodes->cost();
+    beside += supernodes == nullptr ? cost / kGain : cost * kLoss;
   }
   const double off = kEdge * static_cast<double>(trace.off_col.size());
   if (alone + off < beside + off / kGain) return 1;

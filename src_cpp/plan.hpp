@@ -113,15 +113,14 @@ class Plan {
   struct Task {
     size_t pattern;
     PatternView view;
-    Supernodes supernodes;
   };
 
   [[nodiscard]] std::vector<Block> place_edges(const TraceView& trace,
                                                std::span<const int64_t> weight_slot,
                                                Supernodes supernodes, size_t n_threads,
                                                Window window);
-  void add_programs(std::vector<Task> tasks, size_t n_threads);
-  void add_programs(const Task& task, TaskPool& pool);
+  void add_programs(std::vector<Task> tasks, Supernodes supernodes, size_t n_threads);
+  void add_programs(const Task& task, Supernodes supernodes, TaskPool& pool);
   [[nodiscard]] static Way make_way(std::vector<Block> blocks, Use use);
   [[nodiscard]] size_t choose_lanes(const TraceView& trace) const;
 

@@ -15,6 +15,8 @@ namespace {
 // Pivots of a panel that are eliminated one by one before their products go on to the next.
 constexpr size_t kTogether = 8;
 
+constexpr auto kAsItIs = [](double number, int32_t /*pivot*/) { return number; };
+
 static_assert(SupernodeProgram::kBehind >= DenseProducts::kBehind);
 
 }  // namespace
@@ -213,23 +215,53 @@ void SupernodeFactor::permute_back(const SupernodeProgram& program, double* x) c
   for (const int32_t vertex : program.order) x[vertex] = *from++;
 }
 
+/// Panel by panel, each vertex is made ready and adds to later ones, by rows of U or columns of L.
+template <bool fused, class Ready>
+PHASIC_MPI_INLINE void SupernodeFactor::spread(const SupernodeProgram& program,
+                                               SupernodeProgram::Half Panel::* half,
+                                               const Ready& ready) const {
+  for (size_t p = 0; p + 1 < program.panels.size(); ++p) {
+    const Panel& panel = program.panels[p];
+    const SupernodeProgram::Half& side = panel.*half;
+    const int32_t* const later = program.later.data() + side.later;
+    double* const own = x_ + panel.first;
+    const double* row = values_of(panel, half);
+    for (int32_t k = 0; k < panel.width; ++k, row += side.stride) {
+      own[k] = ready(own[k], panel.first + k);
+      for (int32_t c = k + 1; c < panel.width; ++c) add_product<fused>(own[c], row[c], own[k]);
+      for (int32_t i = 0; i < side.n_later; ++i) {
+        add_product<fused>(x_[later[i]], row[panel.width + i], own[k]);
+      }
+    }
+  }
+}
+
+/// From the last panel on, each vertex takes from later ones and is made ready.
+template <class Ready>
+PHASIC_MPI_INLINE void SupernodeFactor::collect(const SupernodeProgram& program,
+                                                SupernodeProgram::Half Panel::* half,
+                                                const Ready& ready) const {
+  for (size_t p = program.panels.size() - 1; p-- > 0;) {
+    const Panel& panel = program.panels[p];
+    const SupernodeProgram::Half& side = panel.*half;
+    const int32_t* const later = program.later.data() + side.later;
+    double* const own = x_ + panel.first;
+    const double* row = values_of(panel, half) + int64_t{panel.width} * side.stride;
+    for (int32_t k = panel.width; k-- > 0;) {
+      row -= side.stride;
+      double sum = own[k];
+      // The first column is the last to be known.
+      for (int32_t i = side.n_later; i-- > 0;) sum += row[panel.width + i] * x_[later[i]];
+      for (int32_t c = panel.width; c-- > k + 1;) sum += row[c] * own[c];
+      own[k] = ready(sum, panel.first + k);
+    }
+  }
+}
+
 void SupernodeFactor::forward(const SupernodeProgram& program, double* x) const {
   run_vectorised<true>([&](auto fused) {
     permute(program, x);
-    for (size_t p = 0; p + 1 < program.panels.size(); ++p) {
-      const Panel& panel = program.panels[p];
-      const int32_t* const later = program.later.data() + panel.lower.later;
-      double* const own = x_ + panel.first;
-      const double* column = lower(panel);
-      for (int32_t k = 0; k < panel.width; ++k, column += panel.lower.stride) {
-        for (int32_t c = k + 1; c < panel.width; ++c) {
-          add_product<fused>(own[c], column[c], own[k]);
-        }
-        for (int32_t i = 0; i < panel.lower.n_later; ++i) {
-          add_product<fused>(x_[later[i]], column[panel.width + i], own[k]);
-        }
-      }
-    }
+    spread<fused>(program, &Panel::lower, kAsItIs);
     permute_back(program, x);
   });
 }
@@ -237,20 +269,7 @@ void SupernodeFactor::forward(const SupernodeProgram& program, double* x) const 
 void SupernodeFactor::backward(const SupernodeProgram& program, double* x) const {
   run_vectorised<true>([&](auto) {
     permute(program, x);
-    for (size_t p = program.panels.size() - 1; p-- > 0;) {
-      const Panel& panel = program.panels[p];
-      const int32_t* const later = program.later.data() + panel.upper.later;
-      double* const own = x_ + panel.first;
-      const double* row = upper(panel) + int64_t{panel.width} * panel.upper.stride;
-      for (int32_t k = panel.width; k-- > 0;) {
-        row -= panel.upper.stride;
-        double sum = own[k];
-        // The first column is the last to be known.
-        for (int32_t i = panel.upper.n_later; i-- > 0;) sum += row[panel.width + i] * x_[later[i]];
-        for (int32_t c = panel.width; c-- > k + 1;) sum += row[c] * own[c];
-        own[k] = sum * inverse_[panel.first + k];
-      }
-    }
+    collect(program, &Panel::upper, [&](double sum, int32_t k) { return sum * inverse_[k]; });
     permute_back(program, x);
   });
 }
@@ -265,33 +284,8 @@ int32_t SupernodeFactor::first_illegal(const SupernodeProgram& program) const {
 void SupernodeFactor::transposed(const SupernodeProgram& program, double* x) const {
   run_vectorised<true>([&](auto) {
     permute(program, x);
-    for (size_t p = 0; p + 1 < program.panels.size(); ++p) {
-      const Panel& panel = program.panels[p];
-      const int32_t* const later = program.later.data() + panel.upper.later;
-      double* const own = x_ + panel.first;
-      const double* row = upper(panel);
-      for (int32_t k = 0; k < panel.width; ++k, row += panel.upper.stride) {
-        own[k] *= inverse_[panel.first + k];
-        for (int32_t c = k + 1; c < panel.width; ++c) own[c] += row[c] * own[k];
-        for (int32_t i = 0; i < panel.upper.n_later; ++i) {
-          x_[later[i]] += row[panel.width + i] * own[k];
-        }
-      }
-    }
-    for (size_t p = program.panels.size() - 1; p-- > 0;) {
-      const Panel& panel = program.panels[p];
-      const int32_t* const later = program.later.data() + panel.lower.later;
-      double* const own = x_ + panel.first;
-      const double* column = lower(panel) + int64_t{panel.width} * panel.lower.stride;
-      for (int32_t k = panel.width; k-- > 0;) {
-        column -= panel.lower.stride;
-        double sum = own[k];
-        for (int32_t i = panel.lower.n_later; i-- > 0;)
-          sum += column[panel.width + i] * x_[later[i]];
-        for (int32_t c = panel.width; c-- > k + 1;) sum += column[c] * own[c];
-        own[k] = sum;
-      }
-    }
+    spread<false>(program, &Panel::upper, [&](double sum, int32_t k) { return sum * inverse_[k]; });
+    collect(program, &Panel::lower, kAsItIs);
     permute_back(program, x);
   });
 }

@@ -79,12 +79,23 @@ class SupernodeFactor {
   void meet(const Panel& panel, Pivot earlier, Pivot own, size_t first, double* room) const;
   void invert(const Panel& panel, size_t pivot, Pivots<double, 1>& pivots) const;
 
+  template <bool fused, class Ready>
+  void spread(const SupernodeProgram& program, SupernodeProgram::Half Panel::* half,
+              const Ready& ready) const;
+  template <class Ready>
+  void collect(const SupernodeProgram& program, SupernodeProgram::Half Panel::* half,
+               const Ready& ready) const;
+
   void permute(const SupernodeProgram& program, const double* x) const;
   void permute_back(const SupernodeProgram& program, double* x) const;
 
   [[nodiscard]] double* upper(const Panel& panel) const { return values_ + panel.values; }
   [[nodiscard]] double* lower(const Panel& panel) const {
     return upper(panel) + int64_t{panel.width} * panel.upper.stride;
+  }
+
+  [[nodiscard]] double* values_of(const Panel& panel, SupernodeProgram::Half Panel::* half) const {
+    return half == &Panel::upper ? upper(panel) : lower(panel);
   }
 
   double* values_ = nullptr;
